@@ -1,0 +1,174 @@
+"""The kernel command line: what to configure and what to run.
+
+    ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
+    ip6=auto | none | ADDR/LEN       gw6=ADDR
+    hostname=NAME    main=MODULE     exit=1
+
+An unknown key or a bad value is reported and ignored: a machine with a typo on
+its command line still boots. Not implemented: quoting; a value has no blanks.
+"""
+
+from micropython import const
+
+_HOSTNAME_MAX = const(63)  # one DNS label (RFC 1035, section 2.3.4)
+_SERVERS_MAX = const(4)
+
+
+class Config:
+    """What the command line says; attributes hold defaults where it says nothing."""
+
+    def __init__(self):
+        self.ip = "dhcp"  # "dhcp", "none" or "static"
+        self.address = 0  # with "static": the address, an int
+        self.prefix = 0
+        self.gateway = 0
+        self.dns = []  # ints
+        self.ip6 = "auto"  # text; for IPv6 to read
+        self.gateway6 = ""
+        self.hostname = "barewire"
+        self.main = ""
+        self.exit = False
+
+
+def parse(cmdline):
+    """Read a command line. Returns (Config, complaints), complaints a list of lines."""
+    c = Config()
+    complaints = []
+    for n, word in enumerate(cmdline.split()):
+        key, eq, value = _partition(word)
+        reader = _READERS.get(key)
+        if reader is None:
+            # A multiboot loader passes the file's own name first.
+            if n or eq or "/" not in word:
+                complaints.append("command line: unknown key %r ignored" % key)
+        elif not eq or not reader(c, value):
+            complaints.append("command line: bad value %r for %s ignored" % (value, key))
+    return c, complaints
+
+
+def _partition(word):
+    i = word.find("=")
+    if i < 0:
+        return word, "", ""
+    return word[:i], "=", word[i + 1 :]
+
+
+def ip4(text):
+    """An IPv4 address as an int, or -1 if it is not four decimal numbers."""
+    parts = text.split(".")
+    if len(parts) != 4:
+        return -1
+    value = 0
+    for part in parts:
+        n = number(part, 255)
+        if n < 0:
+            return -1
+        value = value << 8 | n
+    return value
+
+
+def number(text, most):
+    """A decimal number from 0 to `most`, or -1. No sign, blank or needless zero in front."""
+    if not text or len(text) > 10 or (text[0] == "0" and len(text) > 1):
+        return -1
+    n = 0
+    for ch in text:
+        if not "0" <= ch <= "9":
+            return -1
+        n = n * 10 + ord(ch) - 48
+    return n if n <= most else -1
+
+
+def hostname_ok(text):
+    """True for one label of letters, digits and inner hyphens (RFC 1123, section 2.1)."""
+    if not 0 < len(text) <= _HOSTNAME_MAX or text[0] == "-" or text[-1] == "-":
+        return False
+    for ch in text:
+        if not ("a" <= ch <= "z" or "A" <= ch <= "Z" or "0" <= ch <= "9" or ch == "-"):
+            return False
+    return True
+
+
+# One reader a key: store the value and return True, or return False for a bad one.
+
+
+def _read_ip(c, value):
+    if value in ("dhcp", "none"):
+        c.ip = value
+        return True
+    i = value.find("/")
+    address = ip4(value[:i]) if i >= 0 else -1
+    prefix = number(value[i + 1 :], 32)
+    if not _usable(address) or prefix < 1:
+        return False
+    c.ip = "static"
+    c.address = address
+    c.prefix = prefix
+    return True
+
+
+def _usable(address):
+    """A unicast address: not 0/8, not multicast or above."""
+    return 1 << 24 <= address < 0xE0 << 24
+
+
+def _read_gateway(c, value):
+    address = ip4(value)
+    if not _usable(address):
+        return False
+    c.gateway = address
+    return True
+
+
+def _read_dns(c, value):
+    servers = [ip4(part) for part in value.split(",")]
+    if len(servers) > _SERVERS_MAX or not all(_usable(s) for s in servers):
+        return False
+    c.dns = servers
+    return True
+
+
+def _read_ip6(c, value):
+    if value not in ("auto", "none") and not (":" in value and "/" in value):
+        return False
+    c.ip6 = value
+    return True
+
+
+def _read_gateway6(c, value):
+    c.gateway6 = value
+    return ":" in value
+
+
+def _read_hostname(c, value):
+    if not hostname_ok(value):
+        return False
+    c.hostname = value
+    return True
+
+
+def _read_main(c, value):
+    for part in value.split("."):
+        if not part or not all(ch == "_" or ch.isalpha() or ch.isdigit() for ch in part):
+            return False
+    c.main = value
+    return True
+
+
+def _read_exit(c, value):
+    if value not in ("0", "1"):
+        return False
+    c.exit = value == "1"
+    return True
+
+
+_READERS = {
+    "ip": _read_ip,
+    "gw": _read_gateway,
+    "dns": _read_dns,
+    "ip6": _read_ip6,
+    "gw6": _read_gateway6,
+    "hostname": _read_hostname,
+    "main": _read_main,
+    "exit": _read_exit,
+}

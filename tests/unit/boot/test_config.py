@@ -1,0 +1,66 @@
+"""The kernel command line."""
+
+from stack.config import hostname_ok, ip4, number, parse
+
+
+def test_defaults():
+    c, complaints = parse("")
+    assert (c.ip, c.gateway, c.dns, c.ip6, c.main, c.exit) == ("dhcp", 0, [], "auto", "", False)
+    assert c.hostname == "barewire"
+    assert complaints == []
+
+
+def test_all_keys():
+    c, complaints = parse(
+        "ip=10.0.0.2/24 gw=10.0.0.1 dns=10.0.0.1,9.9.9.9 ip6=fd00::2/64 gw6=fd00::1 "
+        "hostname=web-1 main=app.server exit=1"
+    )
+    assert complaints == []
+    assert (c.ip, c.address, c.prefix, c.gateway) == ("static", 0x0A000002, 24, 0x0A000001)
+    assert c.dns == [0x0A000001, 0x09090909]
+    assert (c.ip6, c.gateway6) == ("fd00::2/64", "fd00::1")
+    assert (c.hostname, c.main, c.exit) == ("web-1", "app.server", True)
+
+
+def test_bad_values_are_named_and_ignored():
+    for word in (
+        "ip=", "ip", "ip=dhcpx", "ip=10.0.0.2", "ip=10.0.0.2/", "ip=10.0.0.2/33", "ip=10.0.0.2/0",
+        "ip=10.0.0.256/24", "ip=10.0.0/24", "ip=10.0.0.2.3/24", "ip=224.0.0.1/24", "ip=0.0.0.1/8",
+        "ip=010.0.0.2/24", "ip=1e1.0.0.2/24", "gw=x", "gw=255.255.255.255", "dns=", "dns=1.1.1.1,",
+        "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "gw6=10.0.0.1", "hostname=",
+        "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=", "main=a/b", "main=a..b",
+        "exit=2", "exit=",
+    ):  # fmt: skip
+        c, complaints = parse(word)
+        assert len(complaints) == 1, word
+        assert "bad value" in complaints[0] and word.split("=")[0] in complaints[0]
+        assert (c.ip, c.gateway, c.dns, c.hostname) == ("dhcp", 0, [], "barewire"), word
+        assert (c.main, c.exit) == ("", False)
+
+
+def test_unknown_keys_are_named_and_ignored():
+    c, complaints = parse("quiet root=/dev/sda ip=none")
+    assert len(complaints) == 2
+    assert "'quiet'" in complaints[0] and "'root'" in complaints[1]
+    assert c.ip == "none"
+
+
+def test_the_kernels_own_name_is_no_key():
+    assert parse("build/barewire.elf ip=none")[1] == []
+    assert parse("/boot/barewire.elf")[1] == []
+
+
+def test_last_of_a_key_wins():
+    assert parse("hostname=a hostname=b")[0].hostname == "b"
+
+
+def test_numbers():
+    for text, most, expected in (
+        ("0", 9, 0), ("10", 10, 10), ("11", 10, -1), ("", 9, -1), ("01", 9, -1), ("+1", 9, -1),
+        ("-1", 9, -1), (" 1", 9, -1), ("99999999999999999999", 9, -1), ("\u0661", 9, -1),
+    ):  # fmt: skip
+        assert number(text, most) == expected, text
+    assert ip4("255.255.255.255") == 0xFFFFFFFF
+    assert ip4("0.0.0.0") == 0
+    assert ip4("") == -1
+    assert hostname_ok("a") and not hostname_ok("a b")
