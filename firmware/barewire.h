@@ -1,0 +1,114 @@
+// What the firmware's files show each other: port access, and one block a file.
+#ifndef BAREWIRE_H
+#define BAREWIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NEVER UINT64_MAX
+
+static inline uint8_t inb(uint16_t port) {
+    uint8_t v;
+    __asm__ volatile ("inb %1, %0" : "=a" (v) : "Nd" (port));
+    return v;
+}
+static inline uint16_t inw(uint16_t port) {
+    uint16_t v;
+    __asm__ volatile ("inw %1, %0" : "=a" (v) : "Nd" (port));
+    return v;
+}
+static inline uint32_t inl(uint16_t port) {
+    uint32_t v;
+    __asm__ volatile ("inl %1, %0" : "=a" (v) : "Nd" (port));
+    return v;
+}
+static inline void outb(uint16_t port, uint8_t v) {
+    __asm__ volatile ("outb %0, %1" : : "a" (v), "Nd" (port));
+}
+static inline void outw(uint16_t port, uint16_t v) {
+    __asm__ volatile ("outw %0, %1" : : "a" (v), "Nd" (port));
+}
+static inline void outl(uint16_t port, uint32_t v) {
+    __asm__ volatile ("outl %0, %1" : : "a" (v), "Nd" (port));
+}
+static inline uint64_t rdtsc(void) {
+    uint32_t lo, hi;
+    __asm__ volatile ("rdtsc" : "=a" (lo), "=d" (hi));
+    return (uint64_t)hi << 32 | lo;
+}
+static inline void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4]) {
+    __asm__ volatile ("cpuid" : "=a" (out[0]), "=b" (out[1]), "=c" (out[2]), "=d" (out[3])
+        : "a" (leaf), "c" (sub));
+}
+static inline void irq_off(void) {
+    __asm__ volatile ("cli" : : : "memory");
+}
+static inline void irq_on(void) {
+    __asm__ volatile ("sti" : : : "memory");
+}
+
+// boot.S, link.ld
+extern char _text_start[], _text_end[], _rodata_end[], _exec_start[], _exec_end[], _end[];
+extern char stack_guard[], stack_bottom[], stack_top[];
+extern uint32_t boot_magic, boot_info;
+extern uint64_t pml4[512], pd[4 * 512];
+
+// bootinfo.c: what the loader tells
+typedef struct {
+    uint64_t ram;               // bytes of RAM, all of it
+    uint8_t *free, *free_end;   // the largest stretch that is nobody's, below 4 GB
+    uint8_t *initrd;            // NULL when there is none
+    size_t initrd_len;
+    char cmdline[2048];
+} bootinfo_t;
+extern bootinfo_t bootinfo;
+void bootinfo_init(void);
+
+// mmu.c
+void mmu_init(void);
+bool mmu_map_device(uint64_t addr);
+
+// entry.S, trap.c
+void trap_init(void);
+void fatal(const char *why) __attribute__((noreturn));
+
+// irq.c: interrupt controllers
+enum { VEC_PIC = 32, VEC_IOAPIC = 48, VEC_MSI = 80, VEC_MSI_END = 238, VEC_TIMER = 239, VEC_SPURIOUS = 255 };
+enum { LINE_SERIAL = 4, IOAPIC_LINES = VEC_MSI - VEC_IOAPIC };
+extern volatile uint32_t irq_counts[256];
+void irq_init(void);
+void irq_reset(void);
+bool irq_unmask(unsigned line);
+unsigned irq_line_vector(unsigned line);
+uint32_t lapic_id(void);
+void lapic_timer_start(uint32_t count);
+uint32_t lapic_timer_left(void);
+
+// hal.c: console, clock, halt
+void serial_init(void);
+void serial_interrupt(void);
+void serial_write_raw(const char *s, size_t n);
+void clock_init(void);
+void timer_interrupt(void);
+void timer_set(uint64_t at_us);
+uint64_t now_us(void);
+int64_t unix_us(void);
+void unix_set_us(int64_t t);
+void hal_poll(void);
+void hal_halt(uint64_t until_us, const volatile uint32_t *counter, uint32_t seen);
+bool rdrand(uint64_t *out);
+void power_off(uint32_t status) __attribute__((noreturn));
+void machine_reset(void) __attribute__((noreturn));
+extern volatile uint32_t hal_events;    // grows with every event and every key
+extern volatile uint32_t hal_atomic;    // nonzero: an interrupt leaves the scheduler alone
+extern volatile uint32_t hal_deferred;  // what such an interrupt left to be done
+void hal_run_deferred(void);
+extern uint32_t serial_overflows;
+
+// modhw.c
+void hw_event_post(void);
+void hw_start(uint8_t *arena, uint8_t *arena_end);
+void hw_stop(void);
+
+#endif

@@ -1,0 +1,347 @@
+// Console, clock and halt: what MicroPython's mphal asks for. Everything that waits
+// (a key, a sleep, hw.wait) runs what is scheduled and then halts until an interrupt.
+
+#include "py/mphal.h"
+#include "py/mpstate.h"
+#include "py/runtime.h"
+#include "py/stream.h"
+#include "shared/runtime/interrupt_char.h"
+#include "barewire.h"
+
+// ---- COM1, a 16550 ----
+
+enum { COM = 0x3f8, IER = COM + 1, FCR = COM + 2, LCR = COM + 3, MCR = COM + 4, LSR = COM + 5 };
+enum { LSR_DATA = 1, LSR_THR_EMPTY = 0x20, FIFO = 16, RING = 8192 };
+#define TX_PATIENCE_US 2000000  // a console that takes nothing for so long loses output
+
+static uint8_t ring[RING];
+static volatile uint32_t ring_head, ring_tail;  // only grow; masked on use
+uint32_t serial_overflows;
+
+volatile uint32_t hal_events, hal_atomic, hal_deferred;
+
+void serial_init(void) {
+    outb(LCR, 0x80);
+    outb(COM, 1);               // 115200 baud
+    outb(IER, 0);
+    outb(LCR, 3);               // 8N1
+    outb(FCR, 0x07);            // FIFOs on and empty, an interrupt for each byte
+    outb(MCR, 0x0b);            // DTR, RTS, and OUT2, which lets interrupts through
+    outb(IER, 1);
+}
+
+void serial_interrupt(void) {
+    while (inb(LSR) & LSR_DATA) {
+        uint8_t c = inb(COM);
+        if (c == mp_interrupt_char) {
+            if (hal_atomic) {
+                hal_deferred |= HAL_DEFERRED_KBD;
+            } else {
+                mp_sched_keyboard_interrupt();
+            }
+        } else if (ring_head - ring_tail < RING) {
+            ring[ring_head % RING] = c;
+            ring_head++;
+        } else {
+            serial_overflows++;
+        }
+        hal_events++;
+    }
+}
+
+void serial_write_raw(const char *s, size_t n) {
+    static bool stalled;
+    while (n) {
+        if (!(inb(LSR) & LSR_THR_EMPTY)) {
+            uint64_t start = now_us();
+            while (!(inb(LSR) & LSR_THR_EMPTY)) {
+                if (stalled || now_us() - start > TX_PATIENCE_US) {
+                    stalled = true;
+                    return;
+                }
+            }
+        }
+        stalled = false;
+        for (unsigned i = 0; i < FIFO && n; i++, n--) {
+            outb(COM, *s++);
+        }
+    }
+}
+
+int mp_hal_stdin_rx_chr(void) {
+    for (;;) {
+        hal_poll();
+        if (ring_head != ring_tail) {
+            int c = ring[ring_tail % RING];
+            ring_tail++;
+            return c;
+        }
+        hal_halt(NEVER, &ring_head, ring_tail);
+    }
+}
+
+mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
+    serial_write_raw(s, n);
+    return n;
+}
+
+uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
+    uintptr_t ready = flags & MP_STREAM_POLL_WR;
+    if (flags & MP_STREAM_POLL_RD && ring_head != ring_tail) {
+        ready |= MP_STREAM_POLL_RD;
+    }
+    return ready;
+}
+
+// ---- the clock: TSC, its rate measured against the PIT; the date from the CMOS clock ----
+
+#define PIT_HZ 1193182
+enum { PIT_CH2 = 0x42, PIT_MODE = 0x43, PIT_GATE = 0x61, PIT_SPAN = PIT_HZ * 3 / 1000 };
+
+static uint64_t tsc_start;
+static uint64_t us_per_tsc = (1ULL << 32) / 1000;       // 32.32 fixed point; 1 GHz until measured
+static uint64_t lapic_per_us = 62ULL << 32;
+static int64_t unix_base_us;                            // wall clock at tsc_start
+
+typedef struct {
+    uint64_t tsc, gap;
+    uint16_t pit;
+    uint32_t lapic;
+} sample_t;
+
+static sample_t sample_once(void) {
+    sample_t s;
+    uint64_t before = rdtsc();
+    outb(PIT_MODE, 0x80);       // latch channel 2
+    s.tsc = rdtsc();
+    s.lapic = lapic_timer_left();
+    s.gap = rdtsc() - before;
+    s.pit = inb(PIT_CH2);
+    s.pit |= inb(PIT_CH2) << 8;
+    return s;
+}
+
+// The tightest of a few readings: another may have had the host's scheduler in the middle.
+static sample_t sample(void) {
+    sample_t best = sample_once();
+    for (int i = 0; i < 8; i++) {
+        sample_t s = sample_once();
+        if (s.gap < best.gap) {
+            best = s;
+        }
+    }
+    return best;
+}
+
+static void calibrate(void) {
+    outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1);
+    outb(PIT_MODE, 0xb0);       // channel 2, mode 0, both bytes: counts down from 65535
+    outb(PIT_CH2, 0xff);
+    outb(PIT_CH2, 0xff);
+    lapic_timer_start(UINT32_MAX);
+    sample_t a = sample(), b;
+    unsigned tries = 0;
+    do {
+        b = sample_once();
+    } while ((uint16_t)(a.pit - b.pit) < PIT_SPAN && ++tries < 100000);
+    b = sample();
+    lapic_timer_start(0);
+    uint64_t ticks = (uint16_t)(a.pit - b.pit), cycles = b.tsc - a.tsc;
+    if (ticks == 0 || cycles == 0 || cycles >> 40) {
+        return;                 // no PIT
+    }
+    us_per_tsc = (ticks * 1000000 << 20) / (cycles * PIT_HZ >> 12);
+    lapic_per_us = ((uint64_t)(a.lapic - b.lapic) << 32) / (cycles * us_per_tsc >> 32);
+}
+
+static unsigned cmos(unsigned reg) {
+    outb(0x70, reg);
+    return inb(0x71);
+}
+
+static int64_t cmos_seconds(void) {
+    static const uint8_t regs[] = { 0, 2, 4, 7, 8, 9 };     // second .. hour, day, month, year
+    unsigned v[6], again[6];
+    do {
+        for (unsigned i = 0; i < 100000 && cmos(10) & 0x80; i++) {
+        }
+        for (unsigned i = 0; i < 6; i++) {
+            v[i] = cmos(regs[i]);
+        }
+        for (unsigned i = 0; i < 6; i++) {
+            again[i] = cmos(regs[i]);
+        }
+    } while (v[0] != again[0] || v[2] != again[2] || v[3] != again[3]);
+    unsigned mode = cmos(11), pm = v[2] & 0x80;
+    v[2] &= 0x7f;
+    for (unsigned i = 0; i < 6 && !(mode & 4); i++) {
+        v[i] = (v[i] >> 4) * 10 + (v[i] & 15);
+    }
+    if (!(mode & 2)) {
+        v[2] = v[2] % 12 + (pm ? 12 : 0);
+    }
+    // Days since 1970 of a date, years beginning in March so that the leap day is the last.
+    int y = 2000 + v[5] - (v[4] <= 2), m = (v[4] + 9) % 12;
+    int64_t days = y * 365L + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + (int)v[3] - 1 - 719468;
+    return ((days * 24 + v[2]) * 60 + v[1]) * 60 + v[0];
+}
+
+void clock_init(void) {
+    calibrate();
+    tsc_start = rdtsc();
+    unix_base_us = cmos_seconds() * 1000000;
+}
+
+uint64_t now_us(void) {
+    return (unsigned __int128)(rdtsc() - tsc_start) * us_per_tsc >> 32;
+}
+
+int64_t unix_us(void) {
+    return unix_base_us + now_us();
+}
+
+void unix_set_us(int64_t t) {
+    unix_base_us = t - now_us();
+}
+
+mp_uint_t mp_hal_ticks_us(void) {
+    return now_us();
+}
+
+mp_uint_t mp_hal_ticks_ms(void) {
+    return now_us() / 1000;
+}
+
+uint64_t mp_hal_time_ns(void) {
+    return unix_us() * 1000;
+}
+
+// ---- one hardware timer for two deadlines: hw.timer's and the current wait's ----
+
+static volatile uint64_t armed = NEVER, wanted = NEVER;
+
+static void arm(uint64_t at) {
+    if (at >= armed) {
+        return;                 // the earlier interrupt will arm again
+    }
+    armed = at;
+    uint64_t now = now_us(), wait = at > now ? at - now : 0;
+    unsigned __int128 count = ((unsigned __int128)wait * lapic_per_us >> 32) + 1;
+    lapic_timer_start(count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
+}
+
+void timer_interrupt(void) {
+    armed = NEVER;
+    if (wanted <= now_us()) {
+        wanted = NEVER;
+        hw_event_post();
+    } else if (wanted != NEVER) {
+        arm(wanted);
+    }
+}
+
+void timer_set(uint64_t at) {
+    irq_off();
+    wanted = at;
+    if (at != NEVER) {
+        arm(at);
+    }
+    irq_on();
+}
+
+// ---- waiting ----
+
+// Run what is scheduled and raise Ctrl-C, unless the scheduler is locked.
+void hal_poll(void) {
+    if (MP_STATE_VM(sched_state) == MP_SCHED_PENDING) {
+        mp_handle_pending(true);
+    }
+}
+
+// Halt until an interrupt; return at once if something is scheduled, the time has come, or
+// `counter` (may be NULL) is no longer `seen`. Between the test and the halt no interrupt
+// can slip in: sti takes effect after the instruction that follows it.
+void hal_halt(uint64_t until, const volatile uint32_t *counter, uint32_t seen) {
+    irq_off();
+    if (MP_STATE_VM(sched_state) == MP_SCHED_PENDING || (counter && *counter != seen)
+        || (until != NEVER && until <= now_us())) {
+        irq_on();
+        return;
+    }
+    if (until != NEVER) {
+        arm(until);
+    }
+    __asm__ volatile ("sti; hlt" : : : "memory");
+}
+
+void hal_wfe(mp_uint_t timeout_ms) {
+    hal_halt(timeout_ms == (mp_uint_t)-1 ? NEVER : now_us() + timeout_ms * 1000, NULL, 0);
+}
+
+void mp_hal_delay_us(mp_uint_t us) {
+    uint64_t end = now_us() + us;
+    do {
+        hal_poll();
+        if (us > 50) {
+            hal_halt(end, NULL, 0);
+        }
+    } while (now_us() < end);
+    hal_poll();
+}
+
+void mp_hal_delay_ms(mp_uint_t ms) {
+    mp_hal_delay_us(ms * 1000);
+}
+
+void hal_run_deferred(void) {
+    uint32_t what = __atomic_exchange_n(&hal_deferred, 0, __ATOMIC_RELAXED);
+    if (what & HAL_DEFERRED_EVENT) {
+        hw_event_post();
+    }
+    if (what & HAL_DEFERRED_KBD) {
+        mp_sched_keyboard_interrupt();
+    }
+}
+
+// ---- the rest ----
+
+bool rdrand(uint64_t *out) {
+    uint32_t r[4];
+    cpuid(1, 0, r);
+    for (int i = 0; r[2] & 1u << 30 && i < 10; i++) {
+        bool ok;
+        __asm__ volatile ("rdrand %0" : "=r" (*out), "=@ccc" (ok));
+        if (ok) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Good enough to seed `random`; not for keys where there is no RDRAND.
+uint32_t hal_seed(void) {
+    uint64_t v;
+    return rdrand(&v) ? v : rdtsc() * 0x9e3779b97f4a7c15ULL >> 32;
+}
+
+void power_off(uint32_t status) {
+    irq_off();
+    outl(0xf4, status);         // isa-debug-exit: QEMU exits with 2 * status + 1
+    outw(0x604, 0x2000);        // ACPI S5 on q35 and pc
+    for (;;) {
+        __asm__ volatile ("cli; hlt");
+    }
+}
+
+void machine_reset(void) {
+    irq_off();
+    outb(0xcf9, 6);
+    outb(0x64, 0xfe);
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) none = { 0, 0 };
+    for (;;) {
+        __asm__ volatile ("lidt %0; int3" : : "m" (none));   // the triple fault
+    }
+}

@@ -1,0 +1,432 @@
+// The module `hw`: the whole face of the machine towards Python. No device, no protocol.
+// ARCHITECTURE.md lists it. What the data path calls allocates nothing: addresses
+// and 32-bit values are small ints.
+
+#include <string.h>
+
+#include "extmod/modmachine.h"
+#include "py/gc.h"
+#include "py/mperrno.h"
+#include "py/mphal.h"
+#include "py/objint.h"
+#include "py/runtime.h"
+#include "py/stream.h"
+#include "shared/runtime/pyexec.h"
+#include "barewire.h"
+
+#define INT(v) MP_OBJ_NEW_SMALL_INT(v)
+
+// Every bit of an int, as machine code and 64-bit registers want them.
+static uint64_t get_u64(mp_obj_t o) {
+    return mp_obj_is_small_int(o) ? (uint64_t)MP_OBJ_SMALL_INT_VALUE(o) : (uint64_t)mp_obj_get_int_truncated(o);
+}
+
+// An absolute time: what lies beyond a small int is never.
+static uint64_t get_time(mp_obj_t o) {
+    if (!mp_obj_is_small_int(o)) {
+        return NEVER;
+    }
+    mp_int_t t = MP_OBJ_SMALL_INT_VALUE(o);
+    return t < 0 ? 0 : t >= 1L << 61 ? NEVER : (uint64_t)t;
+}
+
+// ---- ports and memory ----
+
+#define PORT(suffix, type) \
+    static mp_obj_t hw_in##suffix(mp_obj_t port) { \
+        return INT(in##suffix(mp_obj_get_int(port))); \
+    } \
+    static MP_DEFINE_CONST_FUN_OBJ_1(hw_in##suffix##_obj, hw_in##suffix); \
+    static mp_obj_t hw_out##suffix(mp_obj_t port, mp_obj_t v) { \
+        out##suffix(mp_obj_get_int(port), (type)get_u64(v)); \
+        return mp_const_none; \
+    } \
+    static MP_DEFINE_CONST_FUN_OBJ_2(hw_out##suffix##_obj, hw_out##suffix);
+PORT(b, uint8_t)
+PORT(w, uint16_t)
+PORT(l, uint32_t)
+
+#define MEMORY(bits) \
+    static mp_obj_t hw_read##bits(mp_obj_t addr) { \
+        return INT(*(volatile uint##bits##_t *)get_u64(addr)); \
+    } \
+    static MP_DEFINE_CONST_FUN_OBJ_1(hw_read##bits##_obj, hw_read##bits); \
+    static mp_obj_t hw_write##bits(mp_obj_t addr, mp_obj_t v) { \
+        *(volatile uint##bits##_t *)get_u64(addr) = get_u64(v); \
+        return mp_const_none; \
+    } \
+    static MP_DEFINE_CONST_FUN_OBJ_2(hw_write##bits##_obj, hw_write##bits);
+MEMORY(8)
+MEMORY(16)
+MEMORY(32)
+
+static mp_obj_t hw_mem(mp_obj_t addr, mp_obj_t n) {
+    return mp_obj_new_bytearray_by_ref(mp_obj_get_int(n), (void *)get_u64(addr));
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(hw_mem_obj, hw_mem);
+
+static mp_obj_t hw_addr(mp_obj_t buf) {
+    mp_buffer_info_t b;
+    mp_get_buffer_raise(buf, &b, MP_BUFFER_READ);
+    return INT((uintptr_t)b.buf);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_addr_obj, hw_addr);
+
+// copy(dst, dst_off, src, src_off, n)
+static mp_obj_t hw_copy(size_t n_args, const mp_obj_t *a) {
+    (void)n_args;
+    mp_buffer_info_t d, s;
+    mp_get_buffer_raise(a[0], &d, MP_BUFFER_WRITE);
+    mp_get_buffer_raise(a[2], &s, MP_BUFFER_READ);
+    size_t to = mp_obj_get_int(a[1]), from = mp_obj_get_int(a[3]), n = mp_obj_get_int(a[4]);
+    if (to > d.len || n > d.len - to || from > s.len || n > s.len - from) {
+        mp_raise_msg(&mp_type_IndexError, MP_ERROR_TEXT("copy outside of a buffer"));
+    }
+    memmove((char *)d.buf + to, (const char *)s.buf + from, n);
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_copy_obj, 5, 5, hw_copy);
+
+static mp_obj_t hw_fence(void) {
+    __asm__ volatile ("mfence" : : : "memory");
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_fence_obj, hw_fence);
+
+// ---- the DMA arena: memory outside the heap, given out until a reset ----
+
+static uint8_t *dma_next, *dma_end;
+
+static mp_obj_t hw_dma(size_t n_args, const mp_obj_t *args) {
+    size_t n = mp_obj_get_int(args[0]), align = n_args > 1 ? mp_obj_get_int(args[1]) : 64;
+    if (align == 0 || align & (align - 1)) {
+        mp_raise_ValueError(MP_ERROR_TEXT("alignment must be a power of two"));
+    }
+    uintptr_t start = ((uintptr_t)dma_next + align - 1) & ~(align - 1);
+    if (start > (uintptr_t)dma_end || n > (uintptr_t)dma_end - start) {
+        mp_raise_msg_varg(&mp_type_MemoryError, MP_ERROR_TEXT("no DMA memory left for %u bytes"), (unsigned)n);
+    }
+    mp_obj_t buf = mp_obj_new_bytearray_by_ref(n, (void *)start);
+    dma_next = (uint8_t *)start + n;
+    memset((void *)start, 0, n);
+    return buf;
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_dma_obj, 1, 2, hw_dma);
+
+static mp_obj_t hw_dma_left(void) {
+    return INT(dma_end - dma_next);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_dma_left_obj, hw_dma_left);
+
+// ---- events: an interrupt schedules one node, whose callback calls Python's handler ----
+
+static mp_sched_node_t event_node;
+static uint32_t events_seen;    // of hal_events, when the program last looked
+
+static void call_protected(mp_obj_t fn) {
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) == 0) {
+        mp_call_function_0(fn);
+        nlr_pop();
+    } else {
+        mp_obj_print_exception(&mp_plat_print, MP_OBJ_FROM_PTR(nlr.ret_val));
+    }
+}
+
+// Runs with the scheduler locked: not re-entrantly, not under hw.lock, and Ctrl-C
+// stays pending until it has returned.
+static void event_run(mp_sched_node_t *node) {
+    (void)node;
+    if (MP_STATE_PORT(hw_event_fn) != MP_OBJ_NULL) {
+        call_protected(MP_STATE_PORT(hw_event_fn));
+    }
+    hal_events++;
+}
+
+void hw_event_post(void) {
+    hal_events++;
+    if (hal_atomic) {
+        hal_deferred |= HAL_DEFERRED_EVENT;
+    } else {
+        mp_sched_schedule_node(&event_node, event_run);
+    }
+}
+
+static mp_obj_t hw_on_event(mp_obj_t fn) {
+    MP_STATE_PORT(hw_event_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_on_event_obj, hw_on_event);
+
+static mp_obj_t hw_lock(void) {
+    mp_sched_lock();
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_lock_obj, hw_lock);
+
+static mp_obj_t hw_unlock(void) {
+    if (MP_STATE_VM(sched_state) >= 0) {
+        mp_raise_msg(&mp_type_RuntimeError, MP_ERROR_TEXT("not locked"));
+    }
+    if (MP_STATE_VM(sched_state) == MP_SCHED_LOCKED) {
+        // What is handled from here on is news to a program that has looked under the lock.
+        events_seen = hal_events;
+    }
+    mp_sched_unlock();
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_unlock_obj, hw_unlock);
+
+static mp_obj_t hw_wait(mp_obj_t until_in) {
+    uint64_t until = get_time(until_in);
+    for (;;) {
+        hal_poll();
+        if (hal_events != events_seen || (until != NEVER && now_us() >= until)) {
+            break;
+        }
+        hal_halt(until, &hal_events, events_seen);
+    }
+    events_seen = hal_events;
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_wait_obj, hw_wait);
+
+static mp_obj_t hw_timer(mp_obj_t at) {
+    timer_set(get_time(at));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_timer_obj, hw_timer);
+
+// ---- interrupts ----
+
+static unsigned next_vector;
+
+static mp_obj_t hw_irq_vector(void) {
+    if (next_vector > VEC_MSI_END) {
+        mp_raise_OSError(MP_ENOSPC);
+    }
+    unsigned v = next_vector++;
+    mp_obj_t t[3] = { INT(v), INT(0xfee00000UL | lapic_id() << 12), INT(v) };
+    return mp_obj_new_tuple(3, t);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_irq_vector_obj, hw_irq_vector);
+
+static mp_obj_t hw_irq_unmask(mp_obj_t line_in) {
+    mp_uint_t line = mp_obj_get_int(line_in);
+    irq_off();
+    bool ok = irq_unmask(line > 255 ? 255 : line);
+    irq_on();
+    if (!ok) {
+        mp_raise_ValueError(MP_ERROR_TEXT("no such interrupt line"));
+    }
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_unmask_obj, hw_irq_unmask);
+
+static mp_obj_t hw_irq_line(mp_obj_t line) {
+    hw_irq_unmask(line);
+    return INT(irq_line_vector(mp_obj_get_int(line)));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_line_obj, hw_irq_line);
+
+static mp_obj_t hw_irq_count(mp_obj_t vector) {
+    return INT(irq_counts[mp_obj_get_int(vector) & 255]);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_count_obj, hw_irq_count);
+
+// ---- time ----
+
+static mp_obj_t hw_ticks_us(void) {
+    return INT(now_us());
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_ticks_us_obj, hw_ticks_us);
+
+static mp_obj_t hw_unix_us(void) {
+    return INT(unix_us());
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_unix_us_obj, hw_unix_us);
+
+static mp_obj_t hw_set_unix_us(mp_obj_t t) {
+    unix_set_us(mp_obj_get_int(t));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_set_unix_us_obj, hw_set_unix_us);
+
+// ---- CPU ----
+
+static mp_obj_t hw_rdrand(void) {
+    uint64_t v;
+    return rdrand(&v) ? mp_obj_new_int_from_ull(v) : mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_rdrand_obj, hw_rdrand);
+
+static mp_obj_t hw_cpuid(size_t n_args, const mp_obj_t *args) {
+    uint32_t r[4];
+    cpuid(get_u64(args[0]), n_args > 1 ? get_u64(args[1]) : 0, r);
+    mp_obj_t t[4] = { INT(r[0]), INT(r[1]), INT(r[2]), INT(r[3]) };
+    return mp_obj_new_tuple(4, t);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_cpuid_obj, 1, 2, hw_cpuid);
+
+// call(addr, up to six ints) -> what the machine code there leaves in rax, signed
+static mp_obj_t hw_call(size_t n_args, const mp_obj_t *args) {
+    uint64_t v[7] = { 0 };
+    for (size_t i = 0; i < n_args; i++) {
+        v[i] = get_u64(args[i]);
+    }
+    int64_t (*f)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) = (void *)v[0];
+    return mp_obj_new_int_from_ll(f(v[1], v[2], v[3], v[4], v[5], v[6]));
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_call_obj, 1, 7, hw_call);
+
+// Executable memory: what @native and @viper compile to, and exec(code) -> its address.
+static uint8_t *exec_next;
+
+void exec_alloc(size_t n, void **ptr, size_t *size) {
+    n = (n + 63) & ~63UL;
+    if (n > (size_t)(_exec_end - (char *)exec_next)) {
+        mp_raise_msg(&mp_type_MemoryError, MP_ERROR_TEXT("no executable memory left"));
+    }
+    *ptr = exec_next;
+    *size = n;
+    exec_next += n;
+}
+
+static mp_obj_t hw_exec(mp_obj_t code) {
+    mp_buffer_info_t b;
+    void *p;
+    size_t size;
+    mp_get_buffer_raise(code, &b, MP_BUFFER_READ);
+    exec_alloc(b.len, &p, &size);
+    return INT((uintptr_t)memcpy(p, b.buf, b.len));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_exec_obj, hw_exec);
+
+// ---- boot and end ----
+
+static mp_obj_t hw_cmdline(void) {
+    return mp_obj_new_str(bootinfo.cmdline, strlen(bootinfo.cmdline));
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_cmdline_obj, hw_cmdline);
+
+static mp_obj_t hw_initrd(void) {
+    return bootinfo.initrd ? mp_obj_new_bytearray_by_ref(bootinfo.initrd_len, bootinfo.initrd) : mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_initrd_obj, hw_initrd);
+
+static mp_obj_t hw_ram(void) {
+    return INT(bootinfo.ram);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_ram_obj, hw_ram);
+
+static mp_obj_t hw_at_reset(mp_obj_t fn) {
+    MP_STATE_PORT(hw_reset_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_at_reset_obj, hw_at_reset);
+
+static mp_obj_t hw_exit(mp_obj_t status) {
+    power_off(get_u64(status));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(hw_exit_obj, hw_exit);
+
+static mp_obj_t hw_reset(void) {
+    machine_reset();
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_reset_obj, hw_reset);
+
+// raw() -> whether a tool holds the prompt in raw mode (its soft reset wants no main program)
+static mp_obj_t hw_raw(void) {
+    return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_raw_obj, hw_raw);
+
+// poll(stream, flags) -> those that are ready, of POLLIN and the rest. How a select in Python
+// asks sys.stdin and other streams written in C.
+static mp_obj_t hw_poll(mp_obj_t stream, mp_obj_t flags) {
+    int err = 0;
+    const mp_stream_p_t *p = mp_get_stream_raise(stream, MP_STREAM_OP_IOCTL);
+    mp_uint_t r = p->ioctl(stream, MP_STREAM_POLL, mp_obj_get_int(flags), &err);
+    if (r == MP_STREAM_ERROR) {
+        mp_raise_OSError(err);
+    }
+    return INT(r);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(hw_poll_obj, hw_poll);
+
+static mp_obj_t hw_serial_overflows(void) {
+    return INT(serial_overflows);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(hw_serial_overflows_obj, hw_serial_overflows);
+
+// ---- Guard(addr): writes 1 to the byte at addr when it is collected ----
+
+typedef struct {
+    mp_obj_base_t base;
+    volatile uint8_t *addr;
+} guard_t;
+
+static mp_obj_t guard_make_new(const mp_obj_type_t *type, size_t n, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n, n_kw, 1, 1, false);
+    guard_t *g = mp_obj_malloc_with_finaliser(guard_t, type);
+    g->addr = (volatile uint8_t *)get_u64(args[0]);
+    return MP_OBJ_FROM_PTR(g);
+}
+
+static mp_obj_t guard_del(mp_obj_t self) {
+    *((guard_t *)MP_OBJ_TO_PTR(self))->addr = 1;
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(guard_del_obj, guard_del);
+
+static const mp_rom_map_elem_t guard_table[] = {
+    { MP_ROM_QSTR(MP_QSTR___del__), MP_ROM_PTR(&guard_del_obj) },
+};
+static MP_DEFINE_CONST_DICT(guard_dict, guard_table);
+static MP_DEFINE_CONST_OBJ_TYPE(guard_type, MP_QSTR_Guard, MP_TYPE_FLAG_NONE,
+    make_new, guard_make_new, locals_dict, &guard_dict);
+
+// ---- start and stop of a session (between them: mp_init .. mp_deinit) ----
+
+void hw_start(uint8_t *arena, uint8_t *arena_end) {
+    dma_next = arena;
+    dma_end = arena_end;
+    exec_next = (uint8_t *)_exec_start;
+    next_vector = VEC_MSI;
+    memset(&event_node, 0, sizeof(event_node));
+    MP_STATE_VM(sched_head) = MP_STATE_VM(sched_tail) = NULL;
+    MP_STATE_PORT(hw_event_fn) = MP_STATE_PORT(hw_reset_fn) = MP_OBJ_NULL;
+    hal_atomic = hal_deferred = 0;
+}
+
+void hw_stop(void) {
+    if (MP_STATE_PORT(hw_reset_fn) != MP_OBJ_NULL) {
+        call_protected(MP_STATE_PORT(hw_reset_fn));
+    }
+    timer_set(NEVER);
+    irq_off();
+    irq_reset();
+}
+
+MP_REGISTER_ROOT_POINTER(mp_obj_t hw_event_fn);
+MP_REGISTER_ROOT_POINTER(mp_obj_t hw_reset_fn);
+
+#define F(name) { MP_ROM_QSTR(MP_QSTR_##name), MP_ROM_PTR(&hw_##name##_obj) }
+static const mp_rom_map_elem_t hw_table[] = {
+    { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_hw) },
+    F(inb), F(inw), F(inl), F(outb), F(outw), F(outl),
+    F(read8), F(read16), F(read32), F(write8), F(write16), F(write32),
+    F(mem), F(addr), F(copy), F(fence), F(dma), F(dma_left),
+    F(on_event), F(lock), F(unlock), F(wait), F(timer),
+    F(irq_vector), F(irq_line), F(irq_unmask), F(irq_count),
+    F(ticks_us), F(unix_us), F(set_unix_us),
+    F(rdrand), F(cpuid), F(call), F(exec),
+    F(cmdline), F(initrd), F(ram), F(at_reset), F(exit), F(reset), F(raw), F(poll), F(serial_overflows),
+    { MP_ROM_QSTR(MP_QSTR_mem8), MP_ROM_PTR(&machine_mem8_obj) },
+    { MP_ROM_QSTR(MP_QSTR_mem16), MP_ROM_PTR(&machine_mem16_obj) },
+    { MP_ROM_QSTR(MP_QSTR_mem32), MP_ROM_PTR(&machine_mem32_obj) },
+    { MP_ROM_QSTR(MP_QSTR_Guard), MP_ROM_PTR(&guard_type) },
+};
+static MP_DEFINE_CONST_DICT(hw_globals, hw_table);
+const mp_obj_module_t hw_module = { { &mp_type_module }, (mp_obj_dict_t *)&hw_globals };
+MP_REGISTER_MODULE(MP_QSTR_hw, hw_module);

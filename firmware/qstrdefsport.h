@@ -1,0 +1,1 @@
+// no qstrs beyond those found in the sources

@@ -1,0 +1,93 @@
+"""MicroPython's source: Debian's source package, fetched through apt and checked.
+
+The package is in the suite trixie, which a Debian 12 does not list: apt is run on a source
+list and state of its own in the build folder, so the system's configuration is not touched.
+Nothing but the standard library is used here.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+
+from barewire.paths import BarewireError
+
+VERSION = "1.25.0"
+PACKAGE = "micropython=1.25.0+ds-1"
+TARBALL = "micropython_1.25.0+ds.orig.tar.xz"
+SHA256 = "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+class BuildError(BarewireError):
+    """One clear line for the person at the terminal."""
+
+
+def micropython(build):
+    """The folder of the unpacked source tree under `build`, fetched once."""
+    tree = os.path.join(build, "micropython-" + VERSION)
+    if os.path.exists(os.path.join(tree, ".complete")):
+        return tree
+    os.makedirs(build, exist_ok=True)
+    tarball = os.path.join(build, TARBALL)
+    if not os.path.exists(tarball):
+        print("Fetching MicroPython %s (Debian source package, 6 MB)" % VERSION, flush=True)
+        _apt_source(os.path.join(build, "apt"), build)
+    with open(tarball, "rb") as f:
+        if hashlib.sha256(f.read()).hexdigest() != SHA256:
+            os.unlink(tarball)
+            raise BuildError("wrong checksum: %s (deleted; run again to fetch it anew)" % TARBALL)
+    _unpack(tarball, tree)
+    return tree
+
+
+def _unpack(tarball, tree):
+    """Unpack into `tree`, whatever the folder inside is called."""
+    part = tree + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(tree, ignore_errors=True)
+    with tarfile.open(tarball) as t:
+        t.extractall(part)
+    (inner,) = os.listdir(part)
+    os.rename(os.path.join(part, inner), tree)
+    os.rmdir(part)
+    open(os.path.join(tree, ".complete"), "w").close()
+
+
+def _run(args, what, **kw):
+    try:
+        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+    except FileNotFoundError:
+        raise BuildError("%s is missing, needed for %s" % (args[0], what)) from None
+    if done.returncode:
+        lines = [s for s in done.stdout.splitlines() if s.startswith("E:")] or done.stdout.splitlines() or ["?"]
+        raise BuildError("%s failed: %s" % (what, lines[0]))
+    return done.stdout
+
+
+def _apt_source(work, dest):
+    """Let apt fetch the source package from the archive that this machine uses."""
+    sites = _run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+        "asking apt for its archive",
+    ).split()
+    sites = [s for s in sites if "security" not in s]
+    if not sites:
+        raise BuildError("apt knows no archive to fetch from (apt-get indextargets is empty)")
+    for folder in ("state/lists/partial", "cache/archives/partial", "etc"):
+        os.makedirs(os.path.join(work, folder), exist_ok=True)
+    sources = os.path.join(work, "sources.list")
+    with open(sources, "w") as f:
+        f.write("deb-src [signed-by=%s] %s trixie main\n" % (KEYRING, sites[0]))
+    apt = ["apt-get", "-qq"]
+    for option in (
+        "Dir::Etc::SourceList=" + sources,
+        "Dir::Etc::SourceParts=/dev/null",
+        "Dir::State=" + os.path.join(work, "state"),
+        "Dir::Cache=" + os.path.join(work, "cache"),
+        "APT::Sandbox::User=" + ("root" if os.getuid() == 0 else ""),
+    ):
+        apt += ["-o", option]
+    _run(apt + ["update"], "apt-get update for MicroPython's source")
+    _run(apt + ["source", "--download-only", PACKAGE], "apt-get source of MicroPython", cwd=dest)

@@ -1,0 +1,154 @@
+"""Build an image: `python3 -m barewire.build [--image NAME]`.
+
+Fetches MicroPython once, builds mpy-cross, then the firmware with the image's Python frozen
+in. Nothing but the standard library, since this runs before anything is installed by pip.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from barewire._fetch import BuildError, micropython
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MAX_IMAGE = 1536 * 1024
+EPOCH = "1744675200"  # MicroPython 1.25.0's release: the date in the banner, the same for all
+FROZEN = ("stack", "drivers", os.path.join("images", "lib"))
+
+TOOLS = (
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("ld", "binutils"),
+    ("/usr/include/x86_64-linux-musl/string.h", "musl-dev"),
+    ("/usr/lib/x86_64-linux-musl/libc.a", "musl-dev"),
+)
+
+
+def elf_path(image):
+    """Where the ELF of an image is put: build/barewire.elf for repl, else build/NAME/."""
+    return os.path.join(TOP, "build", "" if image == "repl" else image, "barewire.elf")
+
+
+def build(image="repl", jobs=None, verbose=False):
+    """Build the image and return the path of its ELF. Raises BuildError."""
+    manifest = os.path.join(TOP, "images", image, "manifest.py")
+    if not os.path.exists(manifest):
+        raise BuildError("no such image: %s has no manifest.py" % os.path.relpath(os.path.dirname(manifest)))
+    _check_tools()
+    jobs = jobs or os.cpu_count() or 1
+    work = os.path.join(TOP, "build")
+    tree = os.path.abspath(os.environ.get("MICROPYTHON_DIR") or micropython(work))
+    if not os.path.exists(os.path.join(tree, "py", "mpconfig.h")):
+        raise BuildError("MICROPYTHON_DIR is no MicroPython tree: " + tree)
+    cross = mpy_cross(tree, jobs)
+    out = os.path.join(work, "images", image)
+    os.makedirs(out, exist_ok=True)
+    _forget_frozen_if_files_went(image, out)
+    args = ["-C", os.path.join(TOP, "firmware"), "-j%d" % jobs, "MPY=" + tree]
+    args += ["BUILD=" + os.path.join(work, "firmware"), "OUT=" + out, "MANIFEST=" + manifest]
+    args += ["MPY_CROSS=" + cross, "MAP=-ffile-prefix-map=%s=mp -ffile-prefix-map=%s=." % (tree, TOP)]
+    _make(args, "building the image", verbose)
+    built = os.path.join(out, "barewire.elf")
+    size = os.path.getsize(built)
+    if size > MAX_IMAGE:
+        raise BuildError("the image has %d bytes, more than %d" % (size, MAX_IMAGE))
+    elf = elf_path(image)
+    os.makedirs(os.path.dirname(elf), exist_ok=True)
+    if not os.path.exists(elf) or open(elf, "rb").read() != open(built, "rb").read():
+        shutil.copyfile(built, elf + ".new")
+        os.rename(elf + ".new", elf)
+    return elf
+
+
+def mpy_cross(tree, jobs=1):
+    """Build mpy-cross from the same tree and return its path."""
+    out = os.path.join(TOP, "build", "mpy-cross")
+    _make(["-C", os.path.join(tree, "mpy-cross"), "-j%d" % jobs, "BUILD=" + out, "STRIP="], "building mpy-cross")
+    return os.path.join(out, "mpy-cross")
+
+
+def loc():
+    """Lines of C and assembly of our own, by file, with the sum."""
+    folder = os.path.join(TOP, "firmware")
+    total = 0
+    for name in sorted(os.listdir(folder)):
+        if name.endswith((".c", ".h", ".S", ".ld")):
+            with open(os.path.join(folder, name)) as f:
+                text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+            code = [s for s in text.splitlines() if s.strip() and not s.strip().startswith("//")]
+            total += len(code)
+            print("%6d  firmware/%s" % (len(code), name))
+    print("%6d  lines of C and assembly of our own (without comments and blank lines)" % total)
+
+
+def _check_tools():
+    for what, package in TOOLS:
+        if not (os.path.exists(what) if what[0] == "/" else shutil.which(what)):
+            raise BuildError("%s is missing: apt-get install %s" % (what, package))
+
+
+def _make(args, what, verbose=False):
+    """Run make quietly; on failure show what the compiler said."""
+    env = dict(os.environ, SOURCE_DATE_EPOCH=EPOCH, PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0")
+    env.update(MICROPY_GIT_TAG="v1.25.0", MICROPY_GIT_HASH="", LC_ALL="C")
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CFLAGS", "LDFLAGS", "IMAGE", "BUILD"):
+        env.pop(name, None)
+    done = subprocess.run(
+        ["make"] + args + (["V=1"] if verbose else []),
+        env=env,
+        stdout=None if verbose else subprocess.PIPE,
+        stderr=None if verbose else subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.stderr.write((done.stdout or "")[-4000:])
+        raise BuildError("%s failed" % what)
+
+
+def _forget_frozen_if_files_went(image, out):
+    """makemanifest looks at times only, so it does not see that a file was removed."""
+    files = []
+    for folder in FROZEN + (os.path.join("images", image),):
+        for path, folders, names in os.walk(os.path.join(TOP, folder)):
+            folders.sort()
+            files += sorted(os.path.join(path, n) for n in names if n.endswith(".py"))
+    files.append(os.path.join(TOP, "images", "base", "manifest.py"))
+    now = "".join("%s\n" % f for f in files)
+    listing = os.path.join(out, "files")
+    newest = max(os.path.getmtime(f) for f in files if f.endswith("manifest.py"))
+    content = os.path.join(out, "frozen_content.c")
+    if os.path.exists(content):
+        same = os.path.exists(listing) and open(listing).read() == now
+        if not same or newest > os.path.getmtime(content):
+            os.unlink(content)
+    with open(listing, "w") as f:
+        f.write(now)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="barewire.build", description="Build a Barewire image.")
+    parser.add_argument("--image", default="repl", help="a folder of images/ (default: repl)")
+    parser.add_argument("--loc", action="store_true", help="count the lines of C and assembly")
+    parser.add_argument("--mpy-cross", action="store_true", help="build mpy-cross only")
+    parser.add_argument("-j", "--jobs", type=int)
+    parser.add_argument("-v", "--verbose", action="store_true")
+    args = parser.parse_args()
+    try:
+        if args.loc:
+            loc()
+        elif args.mpy_cross:
+            work = os.path.join(TOP, "build")
+            tree = os.environ.get("MICROPYTHON_DIR") or micropython(work)
+            print(os.path.relpath(mpy_cross(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)))
+        else:
+            elf = build(args.image, args.jobs, args.verbose)
+            print("%s  %d bytes" % (os.path.relpath(elf), os.path.getsize(elf)))
+    except BuildError as e:
+        sys.exit("barewire: %s" % e)
+
+
+if __name__ == "__main__":
+    main()
