@@ -1,0 +1,248 @@
+"""PCI: configuration space by ports 0xCF8/0xCFC, the bus scan, capabilities, BARs, MSI-X.
+
+PCI Local Bus 3.0: 3.2.2.3.2 (configuration mechanism 1), 6.1 (header), 6.2.5
+(base addresses), 6.7 (capabilities), 6.8.2 (MSI-X). PCI-to-PCI Bridge 1.2: 3.2.
+
+Not implemented: bus numbers and BARs that no firmware assigned (qboot, microvm):
+`Function.bar` says so; memory-mapped configuration space; MSI; hot plug.
+"""
+
+from micropython import const
+
+from drivers.device import DeviceError
+
+_ADDRESS = const(0xCF8)
+_DATA = const(0xCFC)
+
+# Header
+COMMAND = const(0x04)
+_STATUS = const(0x06)
+REVISION = const(0x08)
+_CLASS = const(0x0A)
+_HEADER_TYPE = const(0x0E)
+_BAR0 = const(0x10)
+_SECONDARY_BUS = const(0x19)
+SUBSYSTEM = const(0x2E)
+_CAPABILITIES = const(0x34)
+_INTERRUPT_LINE = const(0x3C)
+_INTERRUPT_PIN = const(0x3D)
+
+_COMMAND_MEMORY = const(2)
+_COMMAND_MASTER = const(4)
+_COMMAND_NO_INTX = const(1 << 10)
+_STATUS_CAPABILITIES = const(1 << 4)
+
+CAP_MSIX = const(0x11)
+CAP_VENDOR = const(0x09)
+
+CLASS_NETWORK = const(0x0200)  # class and subclass: Ethernet controller
+_CLASS_BRIDGE = const(0x0604)
+
+# Capabilities lie dword-aligned behind the 64-byte header: 192 / 4. A longer list is a loop.
+_MAX_CAPS = const(48)
+_MAX_BUSES = const(256)
+
+
+class Function:
+    """One function of one device: its configuration space."""
+
+    __slots__ = ("hw", "_base", "vendor", "device", "_bars")
+
+    def __init__(self, hw, bus, dev, fn):
+        self.hw = hw
+        self._base = 0x80000000 | bus << 16 | dev << 11 | fn << 8
+        ids = self.read32(0)
+        self.vendor = ids & 0xFFFF
+        self.device = ids >> 16
+        self._bars = {}
+
+    def __str__(self):
+        b = self._base
+        return "%02x:%02x.%d" % (b >> 16 & 0xFF, b >> 11 & 31, b >> 8 & 7)
+
+    def read32(self, off):
+        self.hw.outl(_ADDRESS, self._base | off & 0xFC)
+        return self.hw.inl(_DATA)
+
+    def read16(self, off):
+        return self.read32(off) >> (off & 2) * 8 & 0xFFFF
+
+    def read8(self, off):
+        return self.read32(off) >> (off & 3) * 8 & 0xFF
+
+    def write32(self, off, v):
+        self.hw.outl(_ADDRESS, self._base | off & 0xFC)
+        self.hw.outl(_DATA, v)
+
+    def write16(self, off, v):
+        # A write of this width only: the other half of COMMAND's dword is
+        # STATUS, whose bits are cleared by writing ones.
+        self.hw.outl(_ADDRESS, self._base | off & 0xFC)
+        self.hw.outw(_DATA + (off & 2), v)
+
+    def class_code(self):
+        """Class and subclass in 16 bits."""
+        return self.read16(_CLASS)
+
+    def enable(self):
+        """Let the function answer memory accesses and master the bus (DMA)."""
+        self.write16(COMMAND, self.read16(COMMAND) | _COMMAND_MEMORY | _COMMAND_MASTER)
+
+    def disable(self):
+        """No more DMA, whatever the device believes."""
+        self.write16(COMMAND, self.read16(COMMAND) & ~_COMMAND_MASTER)
+
+    def disable_intx(self):
+        self.write16(COMMAND, self.read16(COMMAND) | _COMMAND_NO_INTX)
+
+    def interrupt_line(self):
+        """The line that firmware wrote down, or -1. 6.2.4."""
+        line = self.read8(_INTERRUPT_LINE)
+        return line if self.read8(_INTERRUPT_PIN) and 0 < line < 255 else -1
+
+    def capabilities(self, kind):
+        """Offsets of the capabilities with this id, in order. DeviceError: the list has no end."""
+        found = []
+        if not self.read16(_STATUS) & _STATUS_CAPABILITIES:
+            return found
+        at = self.read8(_CAPABILITIES) & 0xFC
+        for _ in range(_MAX_CAPS):
+            if not at:
+                return found
+            if at < 0x40:
+                raise DeviceError("pci %s: capability at 0x%x, inside the header" % (self, at))
+            head = self.read16(at)
+            if head & 0xFF == kind:
+                found.append(at)
+            at = head >> 8 & 0xFC
+        raise DeviceError("pci %s: the capability list has a loop" % self)
+
+    def bar(self, i):
+        """(address, size) of memory BAR i; None if it is not there or is an I/O BAR. 6.2.5.1.
+
+        DeviceError if it has no address: assigning one would go here.
+        """
+        if i not in self._bars:
+            self._bars[i] = self._read_bar(i)
+        return self._bars[i]
+
+    def _read_bar(self, i):
+        if not 0 <= i < 6:
+            return None
+        off = _BAR0 + 4 * i
+        low = self.read32(off)
+        if low & 1:
+            return None
+        wide = low & 6 == 4
+        if wide and i == 5:
+            raise DeviceError("pci %s: BAR 5 claims 64 bits" % self)
+        high = self.read32(off + 4) if wide else 0
+        # Sizing writes ones; meanwhile the BAR must not answer.
+        command = self.read16(COMMAND)
+        self.write16(COMMAND, command & ~3)
+        self.write32(off, 0xFFFFFFFF)
+        mask = self.read32(off) & 0xFFFFFFF0
+        self.write32(off, low)
+        if wide:
+            self.write32(off + 4, 0xFFFFFFFF)
+            mask |= self.read32(off + 4) << 32
+            self.write32(off + 4, high)
+        elif mask:
+            mask |= 0xFFFFFFFF << 32
+        self.write16(COMMAND, command)
+        if not mask:
+            return None
+        address = high << 32 | low & 0xFFFFFFF0
+        if not address:
+            raise DeviceError("pci %s: BAR %d has no address" % (self, i))
+        return address, (mask & -mask)
+
+    def region(self, bar, off, n):
+        """The address of n bytes at `off` of a memory BAR. DeviceError if they lie outside."""
+        b = self.bar(bar)
+        if b is None:
+            raise DeviceError("pci %s: BAR %d is not memory" % (self, bar))
+        address, size = b
+        if n < 1 or off > size or n > size - off:
+            raise DeviceError(
+                "pci %s: 0x%x bytes at 0x%x lie outside BAR %d, which has 0x%x"
+                % (self, n, off, bar, size)
+            )
+        return address + off
+
+
+class Msix:
+    """The MSI-X table of a function (6.8.2): `set` entries, then `enable`."""
+
+    def __init__(self, function, cap):
+        self._function = function
+        self._control = cap + 2
+        self.count = (function.read16(cap + 2) & 0x7FF) + 1
+        table = function.read32(cap + 4)
+        self._table = function.region(table & 7, table & ~7, 16 * self.count)
+        # Function mask on, so that nothing fires while the table is written.
+        function.write16(self._control, 0xC000)
+        for i in range(self.count):
+            function.hw.write32(self._table + 16 * i + 12, 1)
+
+    def set(self, i, address, data):
+        """Entry i writes `data` to `address`; unmasked."""
+        w = self._function.hw.write32
+        entry = self._table + 16 * i
+        w(entry, address & 0xFFFFFFFF)
+        w(entry + 4, address >> 32)
+        w(entry + 8, data)
+        w(entry + 12, 0)
+
+    def mask(self, i, masked):
+        self._function.hw.write32(self._table + 16 * i + 12, 1 if masked else 0)
+
+    def enable(self):
+        self._function.disable_intx()
+        self._function.write16(self._control, 0x8000)
+
+    def disable(self):
+        self._function.write16(self._control, 0)
+
+
+def msix(function):
+    """The function's Msix, its entries masked, or None."""
+    caps = function.capabilities(CAP_MSIX)
+    return Msix(function, caps[0]) if caps else None
+
+
+def scan(hw):
+    """Every Function that answers: bus 0 first, then the buses behind bridges."""
+    found = []
+    buses = [0]
+    seen = {0}
+    while buses:
+        bus = buses.pop(0)
+        for dev in range(32):
+            for f in _functions(hw, bus, dev):
+                found.append(f)
+                below = _bus_behind(f)
+                # A bus number is taken once: a bridge that names a seen one would be a loop.
+                if below and below not in seen and len(seen) < _MAX_BUSES:
+                    seen.add(below)
+                    buses.append(below)
+    return found
+
+
+def _functions(hw, bus, dev):
+    first = Function(hw, bus, dev, 0)
+    if first.vendor == 0xFFFF:
+        return []
+    found = [first]
+    if first.read8(_HEADER_TYPE) & 0x80:
+        for fn in range(1, 8):
+            f = Function(hw, bus, dev, fn)
+            if f.vendor != 0xFFFF:
+                found.append(f)
+    return found
+
+
+def _bus_behind(function):
+    if function.class_code() == _CLASS_BRIDGE and function.read8(_HEADER_TYPE) & 0x7F == 1:
+        return function.read8(_SECONDARY_BUS)
+    return 0
