@@ -1,0 +1,1 @@
+"""The kernels in viper (none yet: the plain ones stand in)."""
