@@ -1,0 +1,84 @@
+"""Choosing KVM or TCG by trying: a /dev/kvm may be there and not run a guest.
+
+The probe boots the image under KVM and waits for its prompt. The answer is kept in the
+user's cache folder with what it depends on: QEMU's version, this boot of this kernel, and
+whether we may open /dev/kvm. $BAREWIRE_ACCEL (tcg or kvm) overrules it.
+"""
+
+import json
+import os
+import selectors
+import subprocess
+import time
+from pathlib import Path
+
+from barewire import qemu
+from barewire.paths import BarewireError, cache_dir
+
+PROBE_SECONDS = 10.0
+PROMPT = b">>> "
+
+
+def _key():
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{qemu.version()}; kernel {os.uname().release}; boot {boot}; uid {os.getuid()}"
+
+
+def _why(output):
+    """The line of QEMU's output that says what went wrong."""
+    for line in output.decode(errors="replace").splitlines():
+        if "KVM internal error" in line or "kvm" in line.lower():
+            return line.strip().removeprefix("qemu-system-x86_64: ")
+    return "the probe did not reach its prompt"
+
+
+def probe(image):
+    """Boot `image` under KVM. (True, "") when its prompt came, else (False, why)."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False, "/dev/kvm is not there or not open to us"
+    argv = qemu.command_line(image, accel="kvm", mem=64, serial=["-serial", "stdio"])
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, end = b"", time.monotonic() + PROBE_SECONDS
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            # QEMU stays, stopped, after an internal error: its message ends the wait too.
+            while PROMPT not in output and b"KVM internal error" not in output:
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    break
+                data = os.read(process.stdout.fileno(), 65536)
+                if not data:
+                    break
+                output += data
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    return (True, "") if PROMPT in output else (False, _why(output))
+
+
+def choose(image, say=None):
+    """ "kvm" or "tcg". `say(line)` is called when KVM is there and cannot be used."""
+    named = os.environ.get("BAREWIRE_ACCEL")
+    if named:
+        if named not in ("tcg", "kvm"):
+            raise BarewireError(f"BAREWIRE_ACCEL={named}: want tcg or kvm")
+        return named
+    if not os.path.exists("/dev/kvm"):
+        return "tcg"
+    path, key = cache_dir() / "accel.json", _key()
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if known.get("key") != key:
+        works, why = probe(image)
+        known = {"key": key, "works": works, "why": why}
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(known))
+        temporary.replace(path)
+    if not known["works"] and say:
+        say(f"KVM cannot run a guest here ({known['why']}); using TCG")
+    return "kvm" if known["works"] else "tcg"

@@ -1,0 +1,57 @@
+"""What a guest's network card can be plugged into: QEMU's -netdev arguments.
+
+An attachment has `arguments(id) -> list of str`, `pass_fds`, `mac` or None, and `nic`, more
+properties for the device. UserNet needs no privileges; taps and links come from barewire.lab.
+"""
+
+from barewire.paths import BarewireError
+
+
+def parse_port(text):
+    """ "8080:80" or "udp:5353:53" as ("tcp", 8080, 80). BarewireError."""
+    parts = text.split(":")
+    protocol = parts.pop(0) if parts[0] in ("tcp", "udp") else "tcp"
+    try:
+        host, guest = map(int, parts)
+        if not (0 <= host <= 65535 and 1 <= guest <= 65535):
+            raise ValueError
+    except ValueError:
+        raise BarewireError(f"-p {text}: want HOST:GUEST, two ports") from None
+    return protocol, host, guest
+
+
+class UserNet:
+    """QEMU's user network: DHCP, DNS and a gateway at 10.0.2.2, no privileges.
+
+    ports: (protocol, host port, guest port), reachable on 127.0.0.1 of the host.
+    restrict: nothing leaves it for the host or beyond; ports still work."""
+
+    def __init__(self, ports=(), restrict=False, pcap=None, mac=None):
+        self.ports, self.restrict, self.pcap, self.mac = list(ports), restrict, pcap, mac
+        self.pass_fds, self.nic = (), {}
+
+    def arguments(self, name):
+        options = [f"user,id={name}"]
+        options += [f"hostfwd={p}:127.0.0.1:{h}-:{g}" for p, h, g in self.ports]
+        if self.restrict:
+            options.append("restrict=on")
+        argv = ["-netdev", ",".join(options)]
+        if self.pcap:
+            argv += ["-object", f"filter-dump,id=dump-{name},netdev={name},file={self.pcap}"]
+        return argv
+
+    def stop(self):
+        """Nothing to do: it ends with QEMU."""
+
+
+class FdNet:
+    """A network card on a descriptor that we hold: a TAP, or one end of a datagram socket."""
+
+    def __init__(self, fd, kind, mac, nic=None):
+        self.fd, self.kind, self.mac, self.nic = fd, kind, mac, dict(nic or {})
+        self.pass_fds = (fd,)
+
+    def arguments(self, name):
+        if self.kind == "tap":
+            return ["-netdev", f"tap,id={name},fd={self.fd}"]
+        return ["-netdev", f"dgram,id={name},local.type=fd,local.str={self.fd}"]

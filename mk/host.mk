@@ -1,0 +1,30 @@
+# The host side: run, test, lint, help. Dependencies come from scripts/ensure.
+
+VENV := build/venv/bin
+JOBS ?= auto
+PYTEST_ARGS ?=
+ARGS ?=
+
+.PHONY: run test lint help deps deps-test
+
+run: deps ## boot the image in QEMU: a MicroPython prompt, Ctrl-A X leaves (ARGS="FILE -p 8080:80")
+	@$(MAKE) --no-print-directory image
+	@$(VENV)/barewire run $(ARGS)
+
+test: deps-test ## lint, then every test: units, device model, simulations, boots across a bridge
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory image
+	@$(VENV)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+lint: deps-test ## ruff
+	@$(VENV)/ruff check .
+
+deps: ## install what `make run` needs (done by `make run`)
+	@scripts/ensure run
+
+deps-test: ## install what `make test` needs (done by `make test`)
+	@scripts/ensure test
+
+help: ## this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort -u | \
+	  awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
