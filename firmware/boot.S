@@ -67,6 +67,13 @@ entry:
     mov %eax, %ss
     mov $stack_top, %rsp
 
+    mov $0xc0000100, %ecx       /* FS base: musl's functions read their stack canary there */
+    mov $tls, %eax
+    xor %edx, %edx
+    wrmsr
+    rdtsc
+    mov %eax, tls + 0x28
+
     mov $1, %eax                /* XSAVE, then what of x87, SSE, AVX, AVX-512 there is */
     xor %ecx, %ecx
     cpuid
@@ -101,6 +108,11 @@ gdtr:
 boot_magic: .long 0
 boot_info:  .long 0
 
+    .section .bss
+    .align 16
+tls: .skip 128
+
+    .section .note.GNU-stack, "", @progbits
     .section .bss.tables, "aw", @nobits
     .align 4096
     .globl pml4, pd

@@ -76,7 +76,6 @@ interrupt:
     push %r11
     mov 72(%rsp), %edi
     sub $264, %rsp
-    .set x, 0
     .irp r, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
     movups %xmm\r, 16*\r(%rsp)
     .endr
@@ -97,3 +96,5 @@ interrupt:
     pop %rax
     add $8, %rsp
     iretq
+
+    .section .note.GNU-stack, "", @progbits
