@@ -69,7 +69,8 @@ class Link:
         theirs.close()
 
     def counters(self):
-        """Frames and fates so far: {"from_guest": {"frames": n, "loss": n, ...}, "to_guest": ...}."""
+        """Frames and fates so far: {"from_guest": {"frames": n, "loss": n, ...}, "to_guest": {}}
+        as a dict. RuntimeError when the link has ended."""
         if self._final is None:
             self._control.send(b"?")
             data = self._control.recv(65536)

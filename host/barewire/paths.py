@@ -19,7 +19,7 @@ def build_dir():
 
 
 def default_image():
-    """The image to boot: $BAREWIRE_IMAGE or build/barewire.elf. BarewireError when there is none."""
+    """The image to boot: $BAREWIRE_IMAGE or build/barewire.elf. BarewireError without one."""
     named = os.environ.get("BAREWIRE_IMAGE")
     path = Path(named) if named else build_dir() / "barewire.elf"
     if not path.is_file():
