@@ -54,7 +54,7 @@ static void run_boot(void) {
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
         mp_hal_set_interrupt_char(CHAR_CTRL_C);
-        mp_import_name(MP_QSTR_stack_dot_boot, mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
+        mp_import_name(qstr_from_str("stack.boot"), mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
         mp_hal_set_interrupt_char(-1);
         mp_handle_pending(true);
         nlr_pop();
