@@ -1,0 +1,10 @@
+"""Fixtures come from barewire.pytest_plugin; what a bridged test leaves in a capture is checked
+here, by descriptions and by tshark that know nothing of the stack."""
+
+pytest_plugins = ["barewire.pytest_plugin"]
+
+
+def pytest_barewire_capture(path, macs):
+    from tests.wire.check import check_capture
+
+    return check_capture(path, macs)
