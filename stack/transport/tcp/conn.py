@@ -1,0 +1,446 @@
+"""One TCP connection: its variables (RFC 9293 3.3.1), its states, and what a program does with it.
+
+Segments come in through input.py, go out through output.py, time passes in
+timer.py; what is lost is found in recovery.py and paid for in congestion.py.
+Here are the calls of RFC 9293 3.9.1 (SEND, RECEIVE, CLOSE, ABORT, STATUS) and
+the one place where the state changes.
+
+Sequence numbers are 32-bit ints. Octet SND.UNA lies at `snd.head` of the send
+ring once the SYN is acknowledged; octet RCV.NXT goes to `rcv.tail`.
+
+Not implemented: urgent data, precedence and security options.
+"""
+
+from micropython import const
+
+from stack.core.errors import (
+    ECONNABORTED, EMSGSIZE, ENOTCONN, EPIPE, POLLERR, POLLHUP, POLLIN, POLLOUT,
+)
+from stack.core.frame import CAP_TX_CSUM
+from stack.core.ring import Ring
+from stack.core.timers import NEVER
+from stack.transport.tcp import input, options, output, timer
+from stack.transport.tcp.rtt import Rtt
+from stack.transport.tcp.states import (
+    CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NAMES, SYN_RECEIVED,
+    SYN_SENT, TIME_WAIT, TRANSITIONS,
+)
+
+_M = const(0xFFFFFFFF)
+# RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
+USER_TIMEOUT_US = const(300_000_000)
+# A ring of a new connection may hold this much; it doubles with use up to the
+# host's snd_max and rcv_max. Storage is taken only when bytes are there.
+START_LIMIT = const(65536)
+
+
+class Connection:
+    __slots__ = (
+        "tcp", "path", "pseudo", "tx_csum", "local_addr", "local_port", "remote_addr",
+        "remote_port", "ports", "key", "flow_next",
+        "state", "error", "soft_error", "waker", "orphan", "eof_seen",
+        "iss", "snd_una", "snd_nxt", "snd_max", "snd_wnd", "snd_wl1", "snd_wscale", "max_wnd",
+        "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "nodelay",
+        "rtt", "timing", "rtt_seq", "rtt_at", "sent_at", "progress_at", "syn_lost",
+        "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
+        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss", "adv_mss",
+        "acked_to", "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
+        "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
+        "timer_at", "timer_index",
+        "_keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
+        "ready", "ready_next",
+        "retransmits", "rx_bytes", "tx_bytes", "ooo_segments",
+    )
+
+    def __init__(self, tcp, path, local_port, remote_port, now):
+        """A closed connection over `path`; `open_active` or `open_passive` begin it."""
+        self.tcp = tcp
+        self.path = path
+        self.pseudo = path.pseudo(output.PROTO)
+        self.tx_csum = path.caps & CAP_TX_CSUM
+        self.local_addr = path.src
+        self.remote_addr = path.dst
+        self.local_port = local_port
+        self.remote_port = remote_port
+        self.ports = local_port << 16 | remote_port
+        self.key = 0
+        self.flow_next = None
+
+        self.state = CLOSED
+        self.error = 0
+        self.soft_error = 0
+        self.waker = None
+        self.orphan = False  # the program has closed it and will not look again
+        self.eof_seen = False
+
+        self.iss = self.snd_una = self.snd_nxt = self.snd_max = 0
+        self.snd_wnd = self.snd_wl1 = self.snd_wscale = self.max_wnd = 0
+        self.snd = Ring(tcp.send_buffers, tcp.start_limit(tcp.snd_max))
+        self.snd_sml = 0  # end of the last small segment (Minshall's SND.SML)
+        self.fin_queued = self.fin_acked = False
+        self.send_waits = False  # the program found the ring full
+        self.nodelay = False
+        self.adv_mss = options.local_mss(path)
+        self.mss = self.gso = 0
+
+        self.rtt = Rtt()
+        self.timing = False
+        self.rtt_seq = self.rtt_at = 0
+        self.sent_at = self.progress_at = self.last_rx = now
+        self.syn_lost = False
+        self.cc = tcp.congestion(self.adv_mss, tcp.initial_segments)
+        self.inflate = self.dupacks = 0
+        self.recovering = self.rexmit_one = False
+        self.recover = 0
+
+        self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
+        self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
+        self.rcv_wscale = tcp.rcv_wscale
+        self.ooo = None
+        self.rcv_fin = -1  # ring position of a FIN that came early
+        self.rcv_mss = options.DEFAULT_MSS
+        self.ack_now = False
+        self.rcv_filled = 0  # octets read since the receive limit last grew
+        self.challenges = 0
+        self.challenge_at = now - input.CHALLENGE_WINDOW_US
+
+        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
+        self.persist_backoff = 0
+        self.user_timeout_us = USER_TIMEOUT_US
+        self.timer_at = NEVER
+        self.timer_index = -1
+        self._keepalive = False
+        self.keepidle_us = timer.KEEPIDLE_US
+        self.keepintvl_us = timer.KEEPINTVL_US
+        self.keepcnt = timer.KEEPCNT
+        self.keep_probes = 0
+
+        self.ready = False
+        self.ready_next = None
+        self.retransmits = self.rx_bytes = self.tx_bytes = self.ooo_segments = 0
+        self._set_send_mss(options.DEFAULT_MSS)
+
+    # -- opening
+
+    def open_active(self, iss, now):
+        """OPEN: send <SEQ=ISS><CTL=SYN>."""
+        self._number(iss)
+        self.set_state(SYN_SENT, "connect")
+        self.progress_at = now
+        self.tcp.make_ready(self)
+
+    def open_passive(self, half, now):
+        """Take over from a half-open entry whose SYN-ACK has been answered."""
+        self._number(half.iss)
+        self.snd_nxt = self.snd_max = half.iss + 1 & _M
+        self.irs = half.irs
+        self.rcv_nxt = self.acked_to = half.irs + 1 & _M
+        output.syn_window(self)
+        self._peer_options(half.mss, half.wscale)
+        self.set_state(SYN_RECEIVED, "passive open")
+        if half.sends == 1:
+            self.timing = True
+            self.rtt_seq = self.snd_max
+            self.rtt_at = half.sent_at
+        else:
+            self.syn_lost = True
+
+    def _number(self, iss):
+        self.iss = self.snd_una = self.snd_nxt = self.snd_max = self.snd_sml = iss
+        self.recover = iss
+
+    def on_syn_options(self, h):
+        peer = options.SynOptions(h)
+        self._peer_options(peer.mss, peer.wscale)
+
+    def _peer_options(self, mss, wscale):
+        """RFC 7323, 2.2: both sides must send Window Scale, or neither scales."""
+        if wscale >= 0:
+            self.snd_wscale = wscale
+        else:
+            self.snd_wscale = 0
+            self.rcv_wscale = 0
+        self._set_send_mss(mss)
+
+    def _set_send_mss(self, peer_mss):
+        self.mss = mss = options.send_mss(self.path, peer_mss)
+        self.gso = output.gso_bytes(self.path, mss)
+        self.cc.set_mss(mss, self.tcp.initial_segments)
+
+    def on_established(self, now):
+        """The handshake is over (input.py)."""
+        if self._keepalive:
+            self.keepalive = True
+        if self.snd.tail != self.snd.head or self.fin_queued:
+            self.tcp.make_ready(self)
+        if self.waker is not None:
+            self.waker.wake(self)
+
+    # -- the state
+
+    def set_state(self, new, why):
+        """The only place where `state` changes."""
+        old = self.state
+        assert new in TRANSITIONS[old], (NAMES[old], NAMES[new], why)
+        self.state = new
+        trace = self.tcp.trace
+        if trace is not None:
+            trace(self, old, new, why)
+
+    def fail(self, errno, now, why):
+        """Become CLOSED at once; errno 0: an end that is no error. Unread data stays readable."""
+        if errno and not self.error:
+            self.error = errno
+        self._leave()
+        if self.state != CLOSED:
+            self.set_state(CLOSED, why)
+        if self.waker is not None:
+            self.waker.wake(self)
+
+    def enter_time_wait(self, now, why):
+        """Both FINs are acknowledged: a small entry keeps the four-tuple from here on."""
+        self.set_state(TIME_WAIT, why)
+        self._leave()
+        self.tcp.add_time_wait(self, now)
+        if self.waker is not None:
+            self.waker.wake(self)
+
+    def _leave(self):
+        """Off the flow table, the timers and the send buffer."""
+        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
+        self.ack_now = self.rexmit_one = False
+        self.tcp.forget(self)
+        self.snd.release()
+        self.ooo = None
+        if self.orphan:
+            self.rcv.release()
+
+    def await_fin(self, now):
+        """An orphan in FIN-WAIT-2 waits so long for the peer's FIN, and no longer."""
+        self.life_at = now + timer.FIN_WAIT_2_US
+        self.tcp.arm(self, self.life_at)
+
+    def ack_soon(self):
+        self.ack_now = True
+        if not self.ready:
+            self.tcp.make_ready(self)
+
+    # -- what a program does
+
+    def send(self, buf, off, n, now):
+        """SEND: take up to n bytes of buf[off:] into the send ring; how many, 0 when it is full.
+
+        They leave with the next `tcp.flush`. OSError: the connection's error once
+        it has failed, EPIPE after shutdown, ENOTCONN when it is closed.
+        """
+        if self.fin_queued or self.state > CLOSE_WAIT or self.state == CLOSED:
+            self._refuse()
+        took = self.snd.write(buf, off, n)
+        if took < n:
+            self.send_waits = True
+        if took:
+            self.tx_bytes += took
+            if not self.ready:
+                self.tcp.make_ready(self)
+        return took
+
+    def _refuse(self):
+        if self.error:
+            raise OSError(self.error)
+        raise OSError(EPIPE if self.fin_queued or self.eof_seen else ENOTCONN)
+
+    def recv_into(self, buf, off, n, now):
+        """RECEIVE: move up to n bytes into buf[off:]; how many, 0 when there are none now."""
+        ring = self.rcv
+        got = ring.read_into(buf, off, n)
+        if not got:
+            return 0
+        held = self.rcv_adv - self.rcv_nxt & _M
+        limit = ring.limit
+        left = ring.tail - ring.head
+        if limit < self.tcp.rcv_max:
+            # The program keeps up: a window's worth has gone through, little lies here.
+            self.rcv_filled += got
+            if self.rcv_filled >= limit and left < limit >> 1:
+                self.rcv_filled = 0
+                limit = self.tcp.grow_receive(self)
+        more = limit - left - held
+        if more >= held and (more >= 2 * self.rcv_mss or more >= limit >> 1) and not self.eof_seen:
+            # RFC 9293 3.8.6.2.2: the window moves by enough to be worth a segment.
+            if self.state <= FIN_WAIT_2:
+                self.ack_soon()
+        if not left and self.ooo is None and self.tcp.pressed():
+            ring.release()
+        return got
+
+    @property
+    def recv_len(self):
+        return self.rcv.tail - self.rcv.head
+
+    @property
+    def send_space(self):
+        """Bytes that send would take now."""
+        if self.fin_queued or self.state > CLOSE_WAIT or self.state < SYN_SENT:
+            return 0
+        return self.snd.limit - (self.snd.tail - self.snd.head)
+
+    @property
+    def eof(self):
+        """True when the peer's FIN has come and all before it was read."""
+        return self.eof_seen and self.rcv.tail == self.rcv.head
+
+    def shutdown(self, now):
+        """Half-close: a FIN after what is queued. Reading goes on."""
+        if self.fin_queued:
+            return
+        if self.state == ESTABLISHED:
+            self.fin_queued = True
+            self.set_state(FIN_WAIT_1, "shutdown")
+        elif self.state == CLOSE_WAIT:
+            self.fin_queued = True
+            self.set_state(LAST_ACK, "shutdown")
+        elif self.state == SYN_RECEIVED:
+            self.fin_queued = True
+            return
+        elif self.state == SYN_SENT:
+            self.fail(ECONNABORTED, now, "shutdown before open")
+            return
+        else:
+            return
+        self.tcp.make_ready(self)
+
+    def close(self, now):
+        """CLOSE: the program is done with it. What is queued is still sent, then a FIN.
+
+        RFC 9293 3.6.1: with received data unread the peer is told by a RST (SHLD-3).
+        """
+        if self.orphan:
+            return
+        self.waker = None
+        unread = self.rcv.tail != self.rcv.head
+        self.orphan = True
+        if self.state == CLOSED or self.state == TIME_WAIT:
+            self.rcv.release()
+            return
+        if unread or self.state == SYN_SENT:
+            self.abort(now)
+            return
+        self.shutdown(now)
+        if self.state == FIN_WAIT_2:
+            self.await_fin(now)
+
+    def abort(self, now):
+        """ABORT: a RST to the peer, all data forgotten (RFC 9293 3.10.5)."""
+        self.waker = None
+        self.orphan = True
+        if self.state == CLOSED or self.state == TIME_WAIT:
+            self.rcv.release()
+            return
+        if self.state != SYN_SENT:
+            output.emit_reset(self, now)
+        self.fail(ECONNABORTED, now, "abort")
+
+    def events(self):
+        """POLLIN, POLLOUT, POLLERR, POLLHUP as they hold now."""
+        state = self.state
+        e = 0
+        if self.rcv.tail != self.rcv.head or self.eof_seen:
+            e = POLLIN
+        if self.error:
+            e |= POLLERR
+        if state == CLOSED or state == TIME_WAIT:
+            return e | POLLIN | POLLOUT | POLLHUP
+        if ESTABLISHED <= state <= CLOSE_WAIT and not self.fin_queued:
+            ring = self.snd
+            if ring.limit - (ring.tail - ring.head) >= ring.limit >> 2:
+                e |= POLLOUT
+            else:
+                self.send_waits = True
+        elif state > CLOSE_WAIT:
+            # Writing fails at once, which select calls writable.
+            e |= POLLOUT
+            if self.eof_seen:
+                e |= POLLHUP
+        return e
+
+    @property
+    def keepalive(self):
+        """Truth: ask after keepidle_us of silence (RFC 9293 3.8.4; off by default, MUST-25)."""
+        return self._keepalive
+
+    @keepalive.setter
+    def keepalive(self, on):
+        self._keepalive = bool(on)
+        self.keep_probes = 0
+        if on and ESTABLISHED <= self.state < TIME_WAIT and not self.orphan:
+            self.life_at = self.last_rx + self.keepidle_us
+            self.tcp.arm(self, self.life_at)
+
+    def info(self):
+        """STATUS: a new dict."""
+        return {
+            "proto": "tcp",
+            "state": NAMES[self.state],
+            "local_addr": self.local_addr,
+            "local_port": self.local_port,
+            "remote_addr": self.remote_addr,
+            "remote_port": self.remote_port,
+            "snd_una": self.snd_una,
+            "snd_nxt": self.snd_nxt,
+            "snd_wnd": self.snd_wnd,
+            "rcv_nxt": self.rcv_nxt,
+            "rcv_wnd": self.rcv_adv - self.rcv_nxt & _M,
+            "mss": self.mss,
+            "cwnd": self.cc.cwnd,
+            "ssthresh": self.cc.ssthresh,
+            "congestion": self.cc.name,
+            "srtt_us": self.rtt.srtt_us,
+            "rto_us": self.rtt.timeout_us(),
+            "in_flight": self.snd_nxt - self.snd_una & _M,
+            "retransmits": self.retransmits,
+            "rx_bytes": self.rx_bytes,
+            "tx_bytes": self.tx_bytes,
+            "send_queue": self.snd.tail - self.snd.head,
+            "recv_queue": self.rcv.tail - self.rcv.head,
+            "out_of_order": self.ooo.held() if self.ooo is not None else 0,
+        }
+
+    # -- what the layers call
+
+    def on_error(self, code, seq, now):
+        """An ICMP error quotes our segment `seq` (RFC 9293 3.9.2.2, RFC 5461, RFC 5927)."""
+        # RFC 5927, 4.1: only what is in flight can be meant.
+        if seq - self.snd_una & _M > self.snd_max - self.snd_una & _M:
+            self.tcp.stats.drop("tcp.icmp_outside_window")
+            return
+        if code == EMSGSIZE:
+            if self.state >= ESTABLISHED:
+                self._shrink()
+            return
+        if self.state == SYN_SENT and code in _HARD:
+            # "These are hard error conditions, so TCP implementations SHOULD abort" (SHLD-26).
+            self.fail(code, now, "ICMP")
+        else:
+            # MUST-54 and RFC 5461, 4: soft, and in a synchronized state every one is.
+            self.soft_error = code
+
+    def _shrink(self):
+        """The path's MTU fell below what we send: smaller segments, and again from SND.UNA."""
+        mss = options.send_mss(self.path, self.mss)
+        if mss < self.mss:
+            self._set_send_mss(mss)
+            self.snd_nxt = self.snd_una
+            self.timing = False
+            self.tcp.make_ready(self)
+
+    def poll_at(self):
+        return timer.poll_at(self)
+
+    def on_timer(self, now):
+        timer.on_timer(self, now)
+
+    on_segment = input.on_segment
+
+
+# Errnos of ICMP that end an attempt to connect: protocol and port unreachable.
+_HARD = (92, 111)  # ENOPROTOOPT, ECONNREFUSED

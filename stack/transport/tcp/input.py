@@ -1,0 +1,466 @@
+"""A segment arrives at a connection: RFC 9293 3.10.7, in its order.
+
+`on_segment` first tries what nearly every segment is, the next one in order in
+ESTABLISHED (header prediction); everything else goes through `_general`, which
+follows the RFC's eight checks, and `_syn_sent`.
+
+RFC 5961 (blind attacks): 3.2 RST, 4.2 SYN, 5.2 ACK.
+
+Not implemented: PAWS (RFC 7323), urgent pointers (the data is delivered in line).
+"""
+
+from micropython import const
+
+from stack.core import seq as sq
+from stack.core.errors import ECONNREFUSED, ECONNRESET
+from stack.core.timers import NEVER
+from stack.transport.tcp import output, recovery
+from stack.transport.tcp.reassembly import Reassembly
+from stack.transport.tcp.states import (
+    CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED,
+    SYN_SENT, TIME_WAIT,
+)
+from stack.wire.tcp import ACK, FIN, RST, SYN, URG
+
+_M = const(0xFFFFFFFF)
+_HALF = const(0x80000000)
+# A segment of header prediction carries ACK of these, and PSH if it likes.
+_PREDICT = FIN | SYN | RST | ACK | URG
+
+# RFC 9293 3.8.6.3: "an ACK SHOULD NOT be excessively delayed; in particular, the
+# delay MUST be less than 0.5 seconds" (MUST-40).
+DELACK_US = const(40_000)
+
+# RFC 5961, 7: "no more than N challenge ACKs in any M second period", 10 in 5 s.
+# By connection, since a count by host can be read by an attacker (CVE-2016-5696).
+CHALLENGE_MAX = const(10)
+CHALLENGE_WINDOW_US = const(5_000_000)
+
+
+def on_segment(c, h, f, now):
+    """Segment h with its payload f.buf[f.off:f.end] arrived for connection c."""
+    if (
+        c.state == ESTABLISHED
+        and h.flags & _PREDICT == ACK
+        and h.seq == c.rcv_nxt
+        and not c.dupacks
+        and c.ooo is None
+    ):
+        acked = h.ack - c.snd_una & _M
+        n = f.end - f.off
+        if (
+            acked <= c.snd_max - c.snd_una & _M
+            and n <= c.rcv_adv - c.rcv_nxt & _M
+            and (n or acked)
+        ):
+            c.last_rx = now
+            if h.window << c.snd_wscale != c.snd_wnd:
+                _on_window(c, h)
+            if acked:
+                _on_acked(c, acked, now)
+            if n:
+                _on_next(c, f, n, now)
+            return
+    if c.state == SYN_SENT:
+        _syn_sent(c, h, f, now)
+    elif c.state != CLOSED:
+        _general(c, h, f, now)
+
+
+def _on_window(c, h):
+    """Take the peer's window if this segment is no older than the last that told it.
+
+    RFC 9293: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK))".
+    SND.WL2 =< SND.UNA always, and a caller has seen SND.UNA =< SEG.ACK, so WL2 is not kept.
+    """
+    if h.seq - c.snd_wl1 & _M < _HALF:
+        c.snd_wl1 = h.seq
+        wnd = h.window << c.snd_wscale
+        if wnd != c.snd_wnd:
+            c.snd_wnd = wnd
+            if wnd > c.max_wnd:
+                c.max_wnd = wnd
+            if wnd and c.persist_at != NEVER:
+                c.persist_at = NEVER
+                c.persist_backoff = 0
+        if not c.ready and (c.snd.tail != c.snd.head or c.fin_queued):
+            c.tcp.make_ready(c)
+
+
+def _on_acked(c, acked, now):
+    """SND.UNA < SEG.ACK =< SND.MAX: drop `acked` octets from the retransmission queue."""
+    flight = c.snd_nxt - c.snd_una & _M
+    c.snd_una = una = c.snd_una + acked & _M
+    ring = c.snd
+    have = ring.tail - ring.head
+    if acked > have:
+        ring.head = ring.tail
+        c.fin_acked = True
+    else:
+        ring.head += acked
+    if una - c.snd_nxt & _M < _HALF:
+        # After a timeout snd_nxt was put back, and this covers more than was sent again.
+        c.snd_nxt = una
+    if c.timing and una - c.rtt_seq & _M < _HALF:
+        c.timing = False
+        c.rtt.sample(now - c.rtt_at)
+    else:
+        # New data was acknowledged: the path works again, whatever the estimate.
+        c.rtt.backoff = 0
+    c.progress_at = now
+    # RFC 6298 (5.2), (5.3).
+    c.rexmit_at = NEVER if una == c.snd_max else now + c.rtt.rto_us
+    if c.dupacks or c.recovering:
+        recovery.on_advance(c, acked, flight, now)
+    else:
+        c.cc.on_ack(acked, flight, now)
+    if c.cc.cwnd << 1 > ring.limit and ring.limit < c.tcp.snd_max:
+        c.tcp.grow_send(c)
+    if c.send_waits and ring.limit - (ring.tail - ring.head) >= ring.limit >> 2:
+        c.send_waits = False
+        if c.waker is not None:
+            c.waker.wake(c)
+    if not c.ready and (ring.tail != ring.head or c.fin_queued):
+        c.tcp.make_ready(c)
+    if c.rexmit_at < c.timer_at or c.timer_index < 0:
+        c.tcp.arm(c, c.rexmit_at)
+
+
+def _on_next(c, f, n, now):
+    """n octets that begin at RCV.NXT and lie in the window: into the ring, and owe an ACK."""
+    took = c.rcv.write(f.buf, f.off, n)
+    c.rcv_nxt = c.rcv_nxt + took & _M
+    c.rx_bytes += took
+    if n > c.rcv_mss:
+        c.rcv_mss = n if n < c.adv_mss else c.adv_mss
+    # RFC 9293: "an ACK SHOULD be generated for at least every second full-sized
+    # segment" (SHLD-18). What a device joined counts as the segments it was.
+    if c.rcv_nxt - c.acked_to & _M >= c.rcv_mss << 1 or took < n:
+        c.ack_now = True
+        if not c.ready:
+            c.tcp.make_ready(c)
+    elif c.delack_at == NEVER:
+        c.delack_at = now + DELACK_US
+        if c.timer_index < 0 or c.delack_at < c.timer_at:
+            c.tcp.arm(c, c.delack_at)
+    if c.waker is not None:
+        c.waker.wake(c)
+
+
+def _general(c, h, f, now):
+    """RFC 9293 3.10.7.4, every state but CLOSED, LISTEN and SYN-SENT."""
+    flags = h.flags
+    n = f.end - f.off
+    rel = sq.diff(h.seq, c.rcv_nxt)
+    wnd = c.rcv_adv - c.rcv_nxt & _M
+    if wnd >= _HALF:
+        wnd = 0
+    if flags & SYN:
+        if c.state == SYN_RECEIVED and h.seq == c.irs and flags & ACK:
+            # The second half of a simultaneous open: its SYN was taken already.
+            flags &= ~SYN
+            rel = 0
+        elif not flags & RST:
+            # RFC 5961 4.2: "TCP endpoints MUST send an ACK (also referred to as
+            # challenge ACK) to the remote peer", whatever the sequence number.
+            _challenge(c, now)
+            return
+
+    # First, check sequence number.
+    length = n + (1 if flags & FIN else 0)
+    must_ack = False
+    if not _acceptable(rel, length, wnd):
+        if rel or flags & RST:
+            _unacceptable(c, h, rel, n, now)
+            return
+        # RCV.WND is zero and this is the next octet, a window probe. MUST-66:
+        # "special allowance should be made to accept valid ACKs, URGs, and RSTs".
+        n = 0
+        flags &= ~FIN
+        must_ack = True
+
+    # Second, check the RST bit. RFC 5961 3.2: only the exact number resets.
+    if flags & RST:
+        if rel:
+            _challenge(c, now)
+        else:
+            _reset(c, now)
+        return
+    c.last_rx = now
+
+    # Third (security) and fourth (SYN): done. Fifth, check the ACK field.
+    if not flags & ACK or not _check_ack(c, h, n, flags, now):
+        return
+
+    # Sixth, the URG bit: the pointer is ignored, the octets are delivered in line.
+    # Seventh, process the segment text; eighth, check the FIN bit.
+    if n or flags & FIN:
+        _on_text(c, f, rel, n, flags & FIN, wnd, now)
+    if must_ack and c.state != CLOSED:
+        output.emit_ack(c, now)
+
+
+def _acceptable(rel, length, wnd):
+    """RFC 9293 3.4, table 6: does any of it lie in the receive window?"""
+    if not length:
+        return rel == 0 or 0 < rel < wnd
+    if not wnd:
+        return False
+    return 0 <= rel < wnd or 0 <= rel + length - 1 < wnd
+
+
+def _unacceptable(c, h, rel, n, now):
+    """"If an incoming segment is not acceptable, an acknowledgment should be sent in reply
+    (unless the RST bit is set)".
+    """
+    c.tcp.stats.drop("tcp.outside_window")
+    if h.flags & RST:
+        return
+    if n:
+        # Data that we have: our acknowledgment was lost, and every one must be answered.
+        output.emit_ack(c, now)
+    else:
+        _challenge(c, now)
+
+
+def _challenge(c, now):
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>, within the limit of RFC 5961, 7."""
+    if now - c.challenge_at >= CHALLENGE_WINDOW_US:
+        c.challenge_at = now
+        c.challenges = 0
+    if c.challenges >= CHALLENGE_MAX:
+        c.tcp.stats.drop("tcp.challenge_limit")
+        return
+    c.challenges += 1
+    c.tcp.stats.count("tcp.challenge_acks")
+    output.emit_ack(c, now)
+
+
+def _reset(c, now):
+    if c.state == SYN_RECEIVED:
+        c.fail(ECONNREFUSED, now, "RST")
+    elif c.state == CLOSING or c.state == LAST_ACK:
+        # Both sides have said all they had: this is an end, not an error.
+        c.fail(0, now, "RST")
+    else:
+        c.fail(ECONNRESET, now, "RST")
+
+
+def _check_ack(c, h, n, flags, now):
+    """The ACK field. False: drop the rest of the segment."""
+    una = c.snd_una
+    acked = h.ack - una & _M
+    out = c.snd_max - una & _M
+    if c.state == SYN_RECEIVED:
+        if not 0 < acked <= out:
+            # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
+            c.tcp.reset_reply(c.path, h, n, now)
+            return False
+        c.snd_wl1 = h.seq
+        _handshake_done(c, h, now)
+        c.snd_wnd = c.max_wnd = h.window << c.snd_wscale
+        return True
+    if acked > out:
+        # RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT). All incoming
+        # segments whose ACK value doesn't satisfy the above condition MUST be discarded
+        # and an ACK sent back."
+        old = una - h.ack & _M
+        if old > c.max_wnd or old >= _HALF:
+            _challenge(c, now)
+            return False
+        return True  # an old duplicate: its ACK is ignored, its data is not
+    same = h.window << c.snd_wscale == c.snd_wnd
+    _on_window(c, h)
+    if acked:
+        _on_acked(c, acked, now)
+        if c.fin_acked:
+            return _on_fin_acked(c, now)
+    elif same and not n and not flags & FIN and c.snd_nxt != una:
+        recovery.on_duplicate(c, now)
+    elif c.dupacks and not c.recovering and not same:
+        c.dupacks = 0
+        c.inflate = 0
+    return True
+
+
+def _on_fin_acked(c, now):
+    """Our FIN is acknowledged. False: the connection is gone."""
+    if c.state == FIN_WAIT_1:
+        c.set_state(FIN_WAIT_2, "ACK of FIN")
+        if c.orphan:
+            c.await_fin(now)
+    elif c.state == CLOSING:
+        c.enter_time_wait(now, "ACK of FIN")
+        return False
+    elif c.state == LAST_ACK:
+        c.fail(0, now, "ACK of FIN")
+        return False
+    return True
+
+
+def _handshake_done(c, h, now):
+    """SEG.ACK acknowledges our SYN."""
+    c.snd_una = h.ack
+    if h.ack - c.snd_nxt & _M < _HALF:
+        c.snd_nxt = h.ack
+    c.progress_at = now
+    c.rexmit_at = NEVER
+    if c.timing:
+        c.timing = False
+        c.rtt.sample(now - c.rtt_at)
+    elif c.syn_lost:
+        c.rtt.syn_was_lost()
+        # RFC 5681, 3.1: "if the SYN or SYN/ACK is lost, the initial window used by a
+        # sender after a correctly transmitted SYN MUST be one segment".
+        c.cc.cwnd = c.mss
+    if c.fin_queued:
+        c.set_state(ESTABLISHED, "ACK of SYN")
+        c.set_state(FIN_WAIT_1, "closed before it was open")
+    else:
+        c.set_state(ESTABLISHED, "ACK of SYN")
+    c.on_established(now)
+
+
+def _on_text(c, f, rel, n, fin, wnd, now):
+    """The segment text and FIN: rel is SEG.SEQ - RCV.NXT, the text may overlap what we have."""
+    if c.state != ESTABLISHED and c.state != FIN_WAIT_1 and c.state != FIN_WAIT_2:
+        # "This should not occur since a FIN has been received": ignore the text. A FIN
+        # again means that our ACK was lost.
+        output.emit_ack(c, now)
+        return
+    off = f.off
+    if rel < 0:
+        off -= rel
+        n += rel
+        rel = 0
+        if n < 0:
+            n = 0
+    if c.orphan and n:
+        # RFC 9293 3.6.1: "if new data is received after CLOSE is called, its TCP
+        # implementation SHOULD send a RST to show that data was lost" (SHLD-3).
+        output.emit_reset(c, now)
+        c.fail(0, now, "data after close")
+        return
+    if rel + n > wnd:
+        n = wnd - rel
+        fin = 0
+    elif fin and rel + n >= wnd:
+        fin = 0
+    if rel == 0:
+        _in_order(c, f, off, n, fin, now)
+    else:
+        _early(c, f, off, rel, n, fin, now)
+
+
+def _in_order(c, f, off, n, fin, now):
+    if c.rcv_fin >= 0 and c.rcv.tail + n > c.rcv_fin:
+        n = c.rcv_fin - c.rcv.tail  # the end is known: nothing lies behind it
+    f.off = off
+    if n:
+        before = c.rcv_nxt
+        ooo = c.ooo
+        _on_next(c, f, n, now)
+        if c.rcv_nxt - before & _M < n:
+            fin = 0  # no memory for all of it
+        elif ooo is not None:
+            moved = ooo.advance()
+            c.rcv_nxt = c.rcv_nxt + moved & _M
+            c.rx_bytes += moved
+            if not ooo.ranges and c.rcv_fin < 0:
+                c.ooo = None
+            # RFC 5681, 4.2: "SHOULD send an immediate ACK when it receives a data
+            # segment that fills in all or part of a gap".
+            c.ack_soon()
+    else:
+        c.ack_soon()
+    if fin or (c.rcv_fin >= 0 and c.rcv.tail == c.rcv_fin):
+        _on_fin(c, now)
+
+
+def _early(c, f, off, rel, n, fin, now):
+    """Text beyond RCV.NXT is kept; the duplicate ACK goes at once (RFC 5681, 4.2)."""
+    if c.ooo is None:
+        c.ooo = Reassembly(c.rcv)
+    pos = c.rcv.tail + rel
+    if n:
+        if c.rcv_fin >= 0 and pos + n > c.rcv_fin:
+            c.tcp.stats.drop("tcp.beyond_fin")
+            n = fin = 0
+        elif c.ooo.add(pos, f.buf, off, n):
+            c.ooo_segments += 1
+        else:
+            c.tcp.stats.drop("tcp.ooo_full")
+            fin = 0
+    if fin and c.rcv_fin < 0 and c.ooo.end() <= pos + n:
+        c.rcv_fin = pos + n
+    if not c.ooo.ranges and c.rcv_fin < 0:
+        c.ooo = None
+    output.emit_ack(c, now)
+
+
+def _on_fin(c, now):
+    """Eighth: the FIN is the next octet. RFC 9293 figure 5 by state."""
+    c.rcv_nxt = c.rcv_nxt + 1 & _M
+    c.rcv_fin = -1
+    c.ooo = None
+    c.eof_seen = True
+    if c.state == ESTABLISHED:
+        c.set_state(CLOSE_WAIT, "FIN")
+        c.ack_soon()
+    elif c.state == FIN_WAIT_1:
+        # Had our FIN been acknowledged, the state would be FIN-WAIT-2 by now.
+        c.set_state(CLOSING, "FIN")
+        c.ack_soon()
+    elif c.state == FIN_WAIT_2:
+        output.emit_ack(c, now)
+        c.enter_time_wait(now, "FIN")
+    if c.waker is not None:
+        c.waker.wake(c)
+
+
+def _syn_sent(c, h, f, now):
+    """RFC 9293 3.10.7.3."""
+    flags = h.flags
+    acked = 0
+    if flags & ACK:
+        acked = h.ack - c.snd_una & _M
+        # "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set ...)
+        # <SEQ=SEG.ACK><CTL=RST> and discard the segment."
+        if not 0 < acked <= c.snd_max - c.snd_una & _M:
+            if not flags & RST:
+                c.tcp.reset_reply(c.path, h, f.end - f.off, now)
+            return
+    if flags & RST:
+        # "If the ACK was acceptable, then signal to the user 'error: connection reset'".
+        if acked:
+            c.fail(ECONNREFUSED, now, "RST")
+        else:
+            c.tcp.stats.drop("tcp.rst_without_ack")
+        return
+    if not flags & SYN:
+        c.tcp.stats.drop("tcp.no_syn")
+        return
+    c.last_rx = now
+    c.irs = h.seq
+    c.rcv_nxt = h.seq + 1 & _M
+    c.acked_to = c.rcv_nxt
+    # What a SYN promised was from its RCV.NXT; now the number is known.
+    output.syn_window(c)
+    c.on_syn_options(h)
+    # RFC 7323 2.2: "The window field in a segment where the SYN bit is set ... MUST NOT be scaled".
+    c.snd_wnd = c.max_wnd = h.window
+    c.snd_wl1 = h.seq
+    if acked:
+        _handshake_done(c, h, now)
+        c.ack_soon()
+        n = f.end - f.off
+        if n or flags & FIN:
+            _on_text(c, f, 0, n, flags & FIN, c.rcv_adv - c.rcv_nxt & _M, now)
+    else:
+        # Simultaneous open: "enter SYN-RECEIVED, form a SYN,ACK segment and send it".
+        # What it carries besides comes again.
+        c.set_state(SYN_RECEIVED, "SYN")
+        c.snd_nxt = c.iss
+        c.timing = False
+        c.rexmit_at = NEVER
+        c.tcp.make_ready(c)

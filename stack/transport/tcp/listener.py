@@ -1,0 +1,291 @@
+"""Passive open: half-open entries and the queue of connections to accept (RFC 9293 3.10.7.2).
+
+A SYN makes a `HalfOpen`, some 300 bytes with no buffers; the ACK of our SYN-ACK
+makes the Connection. Both queues are bounded. In a flood of SYNs the oldest
+half-open entry makes room for the newest and is counted: a peer that answers
+within the time it takes to fill the queue gets its connection.
+
+Not implemented: SYN cookies (RFC 4987): their place is where an entry is pushed
+out. Fast Open.
+"""
+
+from micropython import const
+
+from stack.core.errors import POLLIN
+from stack.core.timers import NEVER
+from stack.transport.tcp import options, output
+from stack.transport.tcp.conn import Connection
+from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
+from stack.transport.tcp.timer import R2_SYN_US
+from stack.wire.tcp import ACK, RST, SYN
+
+_M = const(0xFFFFFFFF)
+_HALF = const(0x80000000)
+
+# Half-open entries: 256 a listener, 1,024 a host, 300 bytes each: 300 KB.
+MAX_HALF_OPEN = const(256)
+MAX_HALF_OPEN_HOST = const(1024)
+MAX_BACKLOG = const(1024)
+_FIRST_RTO_US = const(1_000_000)
+# The queue is looked through at most so often for SYN-ACKs to send again.
+_TICK_US = const(100_000)
+
+
+class HalfOpen:
+    """A connection in SYN-RECEIVED of which only the numbers are kept."""
+
+    __slots__ = (
+        "listener", "path", "local_addr", "local_port", "remote_addr", "remote_port", "key",
+        "flow_next", "irs", "iss", "mss", "wscale", "sends", "sent_at", "due_at", "began_at",
+        "next", "prev",
+    )
+
+    state = SYN_RECEIVED
+
+    def __init__(self, listener, path, h, iss, now):
+        peer = options.SynOptions(h)
+        self.listener = listener
+        self.path = path
+        self.local_addr = path.src
+        self.remote_addr = path.dst
+        self.local_port = h.dst_port
+        self.remote_port = h.src_port
+        self.key = 0
+        self.flow_next = self.next = self.prev = None
+        self.irs = h.seq
+        self.iss = iss
+        self.mss = peer.mss
+        self.wscale = peer.wscale
+        self.sends = 0
+        self.sent_at = self.began_at = now
+        self.due_at = now
+
+    def send_syn_ack(self, now):
+        tcp = self.listener.tcp
+        limit = tcp.start_limit(tcp.rcv_max)
+        output.send_bare(
+            tcp, self.path, self.local_port << 16 | self.remote_port, self.iss,
+            self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now,
+            options.local_mss(self.path), tcp.rcv_wscale if self.wscale >= 0 else -1,
+        )
+        self.sent_at = now
+        self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))
+        self.sends += 1
+
+    def on_segment(self, h, f, now):
+        """RFC 9293 3.10.7.4 for SYN-RECEIVED, as far as it goes without a connection."""
+        flags = h.flags
+        ahead = h.seq - self.irs - 1 & _M
+        l = self.listener
+        if flags & RST:
+            # "If this connection was initiated with a passive OPEN, then return this
+            # connection to the LISTEN state". RFC 5961 3.2: only by the exact number.
+            if not ahead:
+                l.drop_half(self)
+                l.tcp.stats.drop("tcp.half_open_reset")
+            return
+        if flags & SYN:
+            if h.seq == self.irs and not flags & ACK:
+                self.send_syn_ack(now)  # its SYN again: our answer was lost
+            else:
+                self._ack(now)
+            return
+        if not flags & ACK:
+            l.tcp.stats.drop("tcp.no_ack")
+            return
+        if h.ack != (self.iss + 1 & _M):
+            # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
+            l.tcp.reset_reply(self.path, h, f.end - f.off, now)
+            return
+        if ahead >= 0xFFFF:
+            l.tcp.stats.drop("tcp.outside_window")
+            self._ack(now)
+            return
+        l.promote(self, h, f, now)
+
+    def _ack(self, now):
+        output.send_bare(
+            self.listener.tcp, self.path, self.local_port << 16 | self.remote_port,
+            self.iss + 1 & _M, self.irs + 1 & _M, ACK, 0xFFFF, now,
+        )
+
+    def on_error(self, code, seq, now):
+        pass
+
+    def info(self):
+        return {
+            "proto": "tcp",
+            "state": "SYN-RECEIVED",
+            "local_addr": self.local_addr,
+            "local_port": self.local_port,
+            "remote_addr": self.remote_addr,
+            "remote_port": self.remote_port,
+        }
+
+
+class Listener:
+    def __init__(self, tcp, addr, port, backlog):
+        self.tcp = tcp
+        self.local_addr = addr
+        self.local_port = port
+        self.remote_addr = self.remote_port = 0
+        self.backlog = min(max(backlog, 1), MAX_BACKLOG)
+        self.state = LISTEN
+        self.error = 0
+        self.waker = None
+        self.queue = []  # connections that wait for accept
+        self.half_open = 0
+        self._head = self._tail = None
+        self._due_at = NEVER
+        self.timer_at = NEVER
+        self.timer_index = -1
+
+    # -- what a program does
+
+    def accept(self):
+        """The oldest established connection, or None."""
+        return self.queue.pop(0) if self.queue else None
+
+    def events(self):
+        return POLLIN if self.queue else 0
+
+    def close(self, now):
+        """No more connections; those that nobody accepted are reset."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self.waker = None
+        while self._head is not None:
+            self.drop_half(self._head)
+        for c in self.queue:
+            c.abort(now)
+        self.queue = []
+        self._due_at = NEVER
+        self.tcp.timers.cancel(self)
+        self.tcp.flows.remove_listener(self)
+
+    def info(self):
+        return {
+            "proto": "tcp",
+            "state": "LISTEN",
+            "local_addr": self.local_addr,
+            "local_port": self.local_port,
+            "backlog": self.backlog,
+            "half_open": self.half_open,
+            "accept_queue": len(self.queue),
+        }
+
+    # -- segments
+
+    def on_segment(self, iph, h, f, now):
+        """RFC 9293 3.10.7.2, in its order: RST, ACK, SYN, anything else."""
+        flags = h.flags
+        tcp = self.tcp
+        if flags & RST:
+            tcp.stats.drop("tcp.rst_to_listener")
+            return
+        if flags & ACK:
+            tcp.reset_unknown(iph, h, f.end - f.off, now)
+            return
+        if not flags & SYN:
+            tcp.stats.drop("tcp.no_syn")
+            return
+        path = tcp.ip.path(iph.src, iph.dst)
+        if path is None:
+            tcp.stats.drop("tcp.no_route_back")
+            return
+        self.on_syn(path, h, now, -1)
+
+    def on_syn(self, path, h, now, above):
+        """Make a half-open entry and answer. above: an ISN must lie beyond it (-1: any)."""
+        tcp = self.tcp
+        if len(self.queue) >= self.backlog:
+            tcp.stats.drop("tcp.backlog_full")
+            return
+        if self.half_open >= MAX_HALF_OPEN or tcp.half_open >= MAX_HALF_OPEN_HOST:
+            tcp.stats.drop("tcp.syn_flood")
+            if self._head is None:
+                return
+            self.drop_half(self._head)
+        iss = tcp.isn(path.src, h.dst_port, path.dst, h.src_port, now)
+        if above >= 0 and iss - above & _M >= _HALF:
+            iss = above + 0x10000 & _M
+        half = HalfOpen(self, path, h, iss, now)
+        tcp.flows.add(half)
+        half.prev = self._tail
+        if self._tail is None:
+            self._head = half
+        else:
+            self._tail.next = half
+        self._tail = half
+        self.half_open += 1
+        tcp.half_open += 1
+        half.send_syn_ack(now)
+        self._arm(half.due_at)
+
+    def drop_half(self, half):
+        self._unlink(half)
+        self.tcp.flows.remove(half)
+
+    def _unlink(self, half):
+        if half.prev is None:
+            self._head = half.next
+        else:
+            half.prev.next = half.next
+        if half.next is None:
+            self._tail = half.prev
+        else:
+            half.next.prev = half.prev
+        half.prev = half.next = None
+        self.half_open -= 1
+        self.tcp.half_open -= 1
+
+    def promote(self, half, h, f, now):
+        """Our SYN-ACK is acknowledged: make the connection and give it the segment."""
+        tcp = self.tcp
+        if len(self.queue) >= self.backlog or tcp.full():
+            # The peer's next segment, or its answer to our SYN-ACK, tries again.
+            tcp.stats.drop("tcp.backlog_full")
+            return
+        try:
+            c = Connection(tcp, half.path, half.local_port, half.remote_port, now)
+        except MemoryError:
+            tcp.stats.drop("tcp.no_memory")
+            return
+        self.drop_half(half)
+        tcp.adopt(c)
+        c.open_passive(half, now)
+        self.queue.append(c)
+        c.on_segment(h, f, now)
+        if self.waker is not None:
+            self.waker.wake(self)
+
+    # -- time
+
+    def _arm(self, at):
+        if at < self._due_at:
+            self._due_at = at
+            self.tcp.arm(self, at)
+
+    def poll_at(self):
+        return self._due_at
+
+    def on_timer(self, now):
+        """Send again what was not answered; give up after R2."""
+        self._due_at = due = NEVER
+        half = self._head
+        while half is not None:
+            following = half.next
+            if half.due_at <= now:
+                if now - half.began_at >= R2_SYN_US:
+                    self.tcp.stats.drop("tcp.half_open_timeout")
+                    self.drop_half(half)
+                    half = following
+                    continue
+                half.send_syn_ack(now)
+            if half.due_at < due:
+                due = half.due_at
+            half = following
+        if due < now + _TICK_US:
+            due = now + _TICK_US
+        self._due_at = due

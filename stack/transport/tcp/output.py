@@ -1,0 +1,377 @@
+"""Sending: which segment may go now, and how it is made. RFC 9293 3.7, 3.8.6; RFC 896, 5681.
+
+`emit` is called for a connection on the ready list and sends what the peer's
+window, the congestion window and the rules against small segments allow:
+
+    Nagle           RFC 896, in Minshall's form (RFC 9293 A.3): a small segment waits
+                    while another *small* one is unacknowledged
+    silly window    RFC 9293 3.8.6.2.1: full segments, or all there is, or half of
+                    the largest window the peer ever offered
+    zero window     3.8.6.1: the persist timer takes over (timer.py)
+
+Data is not copied: a frame names the bytes in the send ring. With segmentation
+offload one frame carries up to gso_max bytes and the device cuts it.
+
+Not implemented: pacing, urgent data (send), Fast Open.
+"""
+
+from micropython import const
+
+from stack.core import be, checksum
+from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
+from stack.core.mem import copy
+from stack.core.timers import NEVER
+from stack.transport.tcp import options
+from stack.transport.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from stack.wire import tcp as wire
+from stack.wire.tcp import ACK, CSUM_OFFSET, FIN, HEADER_LEN, PSH, RST, SYN
+
+_M = const(0xFFFFFFFF)
+_HALF = const(0x80000000)
+PROTO = const(6)
+
+# What emit says.
+DONE = const(0)  # nothing left that may go now
+MORE = const(1)  # the turn is over, there is more
+BLOCKED = const(2)  # no frame, or the device is full
+
+# Data up to here is copied behind the header: one descriptor instead of two.
+_COPY_MAX = const(256)
+# RFC 9293 3.8.6.2.1: the override timeout, "in the range 0.1 - 1.0 seconds".
+OVERRIDE_US = const(200_000)
+# An IPv4 packet holds 65,535 bytes: less 60 of IP header and 60 of TCP's.
+_GSO_LIMIT = const(65415)
+
+
+def emit(c, now, turns):
+    """Send what may go, at most `turns` data frames. DONE, MORE or BLOCKED."""
+    if c.state <= SYN_RECEIVED:
+        return _emit_handshake(c, now)
+    if c.state == TIME_WAIT:
+        return DONE
+    if c.rexmit_one and not _emit_retransmission(c, now):
+        return BLOCKED
+    ring = c.snd
+    mss = c.mss
+    cwnd = c.cc.cwnd + c.inflate
+    used = 0
+    while True:
+        sent = (c.snd_nxt - c.snd_una) & _M
+        left = ring.tail - ring.head - sent
+        if left <= 0:
+            # left < 0: the FIN is out as well.
+            if not left and c.fin_queued and not c.fin_acked and _window_open(c, sent, now):
+                if not segment(c, c.snd_nxt, 0, FIN | ACK, now):
+                    return BLOCKED
+            break
+        room = c.snd_wnd if c.snd_wnd < cwnd else cwnd
+        room -= sent
+        if room <= 0:
+            _window_open(c, sent, now)
+            break
+        if used >= turns:
+            return MORE
+        if not sent and not used and now - c.sent_at > c.rtt.rto_us:
+            c.cc.on_idle(now)
+            cwnd = c.cc.cwnd + c.inflate
+        n = left if left < room else room
+        if n > c.gso:
+            n = c.gso
+        span = ring.size - (ring.head + sent & ring.size - 1)
+        flags = ACK
+        if n >= span:
+            n = span
+        elif n < left:
+            if n > mss:
+                n -= n % mss
+            # The windows end here. Wait for a better piece if acknowledgments are on
+            # their way and this is a small part of the window (as Linux defers TSO).
+            if n < c.gso and sent and n < cwnd >> 2 and not c.dupacks:
+                break
+            if n < mss and n < c.max_wnd >> 1 and c.snd_nxt == c.snd_max:
+                if not sent:
+                    _persist(c, now, OVERRIDE_US)
+                break
+        elif n < mss:
+            # All there is, and not full: Nagle.
+            if not c.nodelay and not c.fin_queued and c.snd_nxt == c.snd_max and _small_out(c):
+                break
+            c.snd_sml = c.snd_nxt + n & _M
+        if n == left:
+            flags = ACK | PSH
+            if c.fin_queued and c.snd_wnd > sent + n:
+                flags = ACK | PSH | FIN
+        if not segment(c, c.snd_nxt, n, flags, now):
+            return BLOCKED
+        if c.persist_at != NEVER:
+            c.persist_at = NEVER
+            c.persist_backoff = 0
+        used += 1
+    if c.ack_now:
+        return DONE if segment(c, c.snd_nxt, 0, ACK, now) else BLOCKED
+    return DONE
+
+
+def _small_out(c):
+    """True while a small segment is unacknowledged: SND.UNA < SND.SML (Minshall)."""
+    return 0 < (c.snd_sml - c.snd_una) & _M < _HALF and c.snd_nxt != c.snd_una
+
+
+def _window_open(c, sent, now):
+    """True if the peer's window takes another octet. If nothing is out to bring an
+    acknowledgment, the persist timer will ask (RFC 9293 3.8.6.1).
+    """
+    if c.snd_wnd > sent:
+        return True
+    if not sent or not c.snd_wnd:
+        _persist(c, now, c.rtt.timeout_us())
+    return False
+
+
+def _persist(c, now, after_us):
+    if c.persist_at == NEVER and c.rexmit_at == NEVER:
+        c.persist_at = now + after_us
+        c.tcp.arm(c, c.persist_at)
+
+
+def _emit_handshake(c, now):
+    """SYN, or SYN and ACK after a simultaneous open; again whenever snd_nxt was put back."""
+    if c.snd_nxt == c.iss:
+        if c.state == SYN_SENT:
+            ok = segment(c, c.iss, 0, SYN, now)
+        elif c.state == SYN_RECEIVED:
+            ok = segment(c, c.iss, 0, SYN | ACK, now)
+        else:
+            return DONE
+        return DONE if ok else BLOCKED
+    if c.ack_now and c.state == SYN_RECEIVED:
+        return DONE if segment(c, c.snd_nxt, 0, ACK, now) else BLOCKED
+    return DONE
+
+
+def _emit_retransmission(c, now):
+    """One segment from SND.UNA (fast retransmit, or a partial acknowledgment)."""
+    c.rexmit_one = False
+    if c.snd_una == c.snd_max or not _send_first(c, c.mss, now):
+        return c.snd_una == c.snd_max
+    c.rexmit_at = now + c.rtt.timeout_us()
+    c.tcp.arm(c, c.rexmit_at)
+    return True
+
+
+def _send_first(c, limit, now):
+    """Send up to `limit` octets from SND.UNA again, the FIN if that is what stands there."""
+    ring = c.snd
+    n = ring.tail - ring.head
+    flags = ACK
+    if n > limit:
+        n = limit
+    elif c.fin_queued and c.snd_max != c.snd_una + n & _M:
+        flags = ACK | FIN
+    if n:
+        span = ring.size - (ring.head & ring.size - 1)
+        if n > span:
+            n = span
+            flags = ACK
+    if not segment(c, c.snd_una, n, flags, now):
+        c.rexmit_one = True
+        return False
+    return True
+
+
+def emit_probe(c, now):
+    """A window probe: "at least one octet of new data", or the FIN (RFC 9293 3.8.6.1)."""
+    ring = c.snd
+    if ring.tail - ring.head:
+        sent = segment(c, c.snd_una, 1, ACK, now)
+    elif c.fin_queued:
+        sent = segment(c, c.snd_una, 0, ACK | FIN, now)
+    else:
+        return
+    if sent:
+        # The probe has its own timer, and is sent again in the ordinary way.
+        c.snd_nxt = c.snd_una
+        c.rexmit_at = NEVER
+        c.timing = False
+
+
+def emit_keepalive(c, now):
+    """RFC 9293 3.8.4: no data, SEG.SEQ = SND.NXT-1, which only an ACK can answer."""
+    segment(c, c.snd_una - 1 & _M, 0, ACK, now)
+
+
+def emit_ack(c, now):
+    """An acknowledgment at once; if it cannot go, it waits on the ready list."""
+    if not segment(c, c.snd_nxt if c.snd_nxt != c.iss else c.snd_max, 0, ACK, now):
+        c.ack_now = True
+        if not c.ready:
+            c.tcp.make_ready(c)
+
+
+def emit_reset(c, now):
+    """RFC 9293 3.10.5 (ABORT): <SEQ=SND.NXT><CTL=RST>, with the ACK that middleboxes expect."""
+    segment(c, c.snd_max, 0, RST | ACK, now)
+
+
+def window(c):
+    """The window field for a segment sent now. Moves RCV.ADV, the edge that was promised.
+
+    RFC 9293 3.8.6.2.2: the edge stands still until it can move by
+    "min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2. It never moves back; what
+    scaling cuts off is still accepted (RFC 7323, 2.4).
+    """
+    ring = c.rcv
+    limit = ring.limit
+    held = (c.rcv_adv - c.rcv_nxt) & _M
+    if held >= _HALF:
+        held = 0  # a FIN took the octet after the window
+    free = limit - (ring.tail - ring.head)
+    more = free - held
+    if more >= c.rcv_mss or more >= limit >> 1:
+        scale = c.rcv_wscale
+        w = free >> scale
+        if w > 0xFFFF:
+            w = 0xFFFF
+        free = w << scale
+        if free > held:
+            c.rcv_adv = c.rcv_nxt + free & _M
+        return w
+    w = held >> c.rcv_wscale
+    return w if w < 0xFFFF else 0xFFFF
+
+
+def segment(c, seq, n, flags, now):
+    """Send n octets of the send ring from `seq`. False: no frame or the device is full.
+
+    The octets lie in one piece (the caller looked). n above the MSS: the device
+    cuts. Timers and the round-trip measurement are kept here.
+    """
+    tcp = c.tcp
+    f = tcp.pool.get()
+    if f is None:
+        return False
+    header = HEADER_LEN
+    if n:
+        ring = c.snd
+        i = ring.head + (seq - c.snd_una & _M) & ring.size - 1
+        if n <= _COPY_MAX and f.end + n <= len(f.buf):
+            copy(f.buf, f.end, ring.buf, i, n)
+            f.end += n
+        else:
+            f.data = ring.buf
+            f.data_off = i
+            f.data_len = n
+            if n > c.mss:
+                f.gso_size = c.mss
+        o = f.prepend(HEADER_LEN)
+        w = window(c)
+    elif flags & SYN:
+        header = HEADER_LEN + options.SYN_OPTIONS_LEN
+        o = f.prepend(header)
+        options.write_syn(f.buf, o + HEADER_LEN, c.adv_mss, c.rcv_wscale)
+        w = syn_window(c)
+    else:
+        o = f.prepend(HEADER_LEN)
+        w = window(c)
+    s = c.pseudo + header + n
+    s = (s & 0xFFFF) + (s >> 16)
+    if c.tx_csum:
+        f.csum_start = o
+        f.csum_offset = CSUM_OFFSET
+        wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, s)
+    else:
+        wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, 0)
+        sum_in_software(f, o, s)
+    if not c.path.output(f, PROTO, now):
+        f.release()
+        return False
+    if c.ack_now or c.delack_at != NEVER:
+        c.ack_now = False
+        c.delack_at = NEVER
+    c.acked_to = c.rcv_nxt
+    if flags & (SYN | FIN):
+        n += 1
+    elif not n:
+        return True
+    # Something was sent that takes up sequence space.
+    end = seq + n & _M
+    c.sent_at = now
+    if seq == c.snd_max:
+        if not c.timing:
+            c.timing = True
+            c.rtt_seq = end
+            c.rtt_at = now
+    else:
+        # Karn: no measurement from anything that was sent twice.
+        c.timing = False
+        c.retransmits += 1
+        tcp.retransmits += 1
+    if seq == c.snd_nxt:
+        c.snd_nxt = end
+    if 0 < (end - c.snd_max & _M) < _HALF:
+        c.snd_max = end
+    if c.rexmit_at == NEVER:
+        # RFC 6298 (5.1): "if the timer is not running, start it".
+        c.rexmit_at = at = now + c.rtt.timeout_us()
+        if c.timer_index < 0 or at < c.timer_at:
+            tcp.arm(c, at)
+        if seq == c.snd_una:
+            c.progress_at = now
+    return True
+
+
+def syn_window(c):
+    """The window of a SYN is never scaled (RFC 7323, 2.2)."""
+    limit = c.rcv.limit
+    if limit > 0xFFFF:
+        limit = 0xFFFF
+    c.rcv_adv = c.rcv_nxt + limit & _M
+    return limit
+
+
+def sum_in_software(f, o, s):
+    """Fill in the checksum of the segment at o of frame f, its data piece included."""
+    s = checksum.add(f.buf, o, f.end - o, s)
+    if f.data_len:
+        # The header is of even length, so the words of the piece fall in place.
+        s = checksum.add(f.data, f.data_off, f.data_len, s)
+    be.put16(f.buf, o + CSUM_OFFSET, s ^ 0xFFFF)
+
+
+def send_bare(tcp, path, ports, seq, ack, flags, w, now, mss=0, wscale=-1):
+    """A segment that belongs to no Connection: RST, SYN-ACK of a half-open, ACK of TIME-WAIT.
+
+    mss nonzero: with the options of a SYN. False: it could not go.
+    """
+    f = tcp.pool.get()
+    if f is None:
+        return False
+    header = HEADER_LEN + (options.SYN_OPTIONS_LEN if mss else 0)
+    o = f.prepend(header)
+    if mss:
+        options.write_syn(f.buf, o + HEADER_LEN, mss, wscale)
+    s = path.pseudo(PROTO) + header
+    s = (s & 0xFFFF) + (s >> 16)
+    if path.caps & CAP_TX_CSUM:
+        f.csum_start = o
+        f.csum_offset = CSUM_OFFSET
+        wire.build(f.buf, o, ports, seq, ack, header << 26 | flags << 16 | w, s)
+    else:
+        wire.build(f.buf, o, ports, seq, ack, header << 26 | flags << 16 | w, 0)
+        sum_in_software(f, o, s)
+    if path.output(f, PROTO, now):
+        return True
+    f.release()
+    return False
+
+
+def gso_bytes(path, mss):
+    """The largest payload of one frame on this path: the MSS, or whole segments up to gso_max."""
+    if path.caps & CAP_TSO4:
+        most = path.iface.device.gso_max
+        if most > _GSO_LIMIT:
+            most = _GSO_LIMIT
+        n = most // mss * mss
+        if n > mss:
+            return n
+    return mss

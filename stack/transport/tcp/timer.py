@@ -1,0 +1,152 @@
+"""What a connection does when a time has come: RFC 6298 5, RFC 9293 3.8.3, 3.8.4, 3.8.6.1.
+
+Deadlines (absolute, us; NEVER when off):
+
+    rexmit_at    oldest octet not acknowledged in time
+    persist_at   the window is closed and nothing is out: ask
+    delack_at    an acknowledgment has been held back long enough
+    life_at      keepalive, or the end of an orphan in FIN-WAIT-2
+
+Not implemented: tail loss probes (RFC 8985).
+"""
+
+from micropython import const
+
+from stack.core.errors import ETIMEDOUT
+from stack.core.timers import NEVER
+from stack.transport.tcp import output, recovery
+from stack.transport.tcp.rtt import MAX_RTO_US
+from stack.transport.tcp.states import ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
+
+# RFC 9293 3.8.3: "R2 for a SYN segment MUST be set large enough to provide
+# retransmission of the segment for at least 3 minutes" (MUST-23).
+R2_SYN_US = const(180_000_000)
+# "The value of R1 SHOULD correspond to at least 3 retransmissions" (SHLD-10).
+R1 = const(3)
+# RFC 9293 3.8.4: "this interval MUST be configurable and MUST default to no less
+# than two hours" (MUST-28). Interval and count are Linux's.
+KEEPIDLE_US = const(7_200_000_000)
+KEEPINTVL_US = const(75_000_000)
+KEEPCNT = const(9)
+# An orphan in FIN-WAIT-2 may wait for ever for a FIN: as long as Linux lets it.
+FIN_WAIT_2_US = const(60_000_000)
+
+
+def poll_at(c):
+    """The next deadline."""
+    at = c.rexmit_at
+    if c.persist_at < at:
+        at = c.persist_at
+    if c.delack_at < at:
+        at = c.delack_at
+    if c.life_at < at:
+        at = c.life_at
+    return at
+
+
+def on_timer(c, now):
+    if now >= c.delack_at:
+        c.delack_at = NEVER
+        c.ack_now = True
+        if not c.ready:
+            c.tcp.make_ready(c)
+    if now >= c.rexmit_at:
+        _on_retransmission(c, now)
+    if now >= c.persist_at:
+        _on_persist(c, now)
+    if now >= c.life_at:
+        _on_life(c, now)
+
+
+def _on_retransmission(c, now):
+    if c.snd_una == c.snd_max:
+        c.rexmit_at = NEVER
+        return
+    if c.state == SYN_SENT or c.state == SYN_RECEIVED:
+        r2 = R2_SYN_US
+        c.syn_lost = True
+        # RFC 9293 3.9.2.2: unreachable is "soft" and MUST NOT abort; but when R1
+        # has passed and that is all we heard, it is the better answer.
+        if c.soft_error and c.rtt.backoff >= R1:
+            c.fail(c.soft_error, now, "unreachable")
+            return
+    else:
+        r2 = c.user_timeout_us
+    if now - c.progress_at >= r2:
+        # MUST-20: "When the number of transmissions ... reaches a threshold R2, close
+        # the connection."
+        c.fail(c.soft_error or ETIMEDOUT, now, "R2")
+        return
+    if not c.snd_wnd and c.state >= ESTABLISHED:
+        # The window shut over what is out: from here it is probed (MUST-35).
+        recovery.on_timeout(c, now)
+        c.rexmit_at = NEVER
+        c.persist_at = now
+        return
+    recovery.on_timeout(c, now)
+    c.rtt.expired()
+    c.rexmit_at = now + c.rtt.timeout_us()
+    if not c.ready:
+        c.tcp.make_ready(c)
+
+
+def _on_persist(c, now):
+    # MUST-37: "As long as the receiving TCP peer continues to send acknowledgments
+    # in response to the probe segments, the sending TCP peer MUST allow the
+    # connection to stay open." Silence, and an orphan's peer that never reads, end it.
+    heard = c.progress_at if c.orphan else c.last_rx
+    if c.persist_backoff and now - heard >= c.user_timeout_us:
+        c.fail(c.soft_error or ETIMEDOUT, now, "no answer to window probes")
+        return
+    c.persist_at = NEVER
+    if c.snd_wnd > (c.snd_nxt - c.snd_una & 0xFFFFFFFF):
+        # The override timeout: send what little fits (3.8.6.2.1).
+        _override(c, now)
+        return
+    output.emit_probe(c, now)
+    if c.persist_backoff < 9:
+        c.persist_backoff += 1
+    # SHLD-30: "increase exponentially the interval between successive probes".
+    wait = c.rtt.rto_us << c.persist_backoff
+    c.persist_at = now + (wait if wait < MAX_RTO_US else MAX_RTO_US)
+
+
+def _override(c, now):
+    ring = c.snd
+    n = ring.tail - ring.head
+    if not n:
+        return
+    span = ring.span(ring.head)
+    if n > c.snd_wnd:
+        n = c.snd_wnd
+    if n > span:
+        n = span
+    if n > c.mss:
+        n = c.mss
+    if not output.segment(c, c.snd_una, n, output.ACK, now):
+        c.persist_at = now + output.OVERRIDE_US
+
+
+def _on_life(c, now):
+    if c.state == FIN_WAIT_2 and c.orphan:
+        c.fail(0, now, "FIN-WAIT-2 timeout")
+        return
+    if not c.keepalive:
+        c.life_at = NEVER
+        return
+    due = c.last_rx + c.keepidle_us
+    if now < due:
+        # Something was heard meanwhile.
+        c.keep_probes = 0
+        c.life_at = due
+        return
+    if c.snd_una != c.snd_max:
+        # Retransmission is asking already.
+        c.life_at = now + c.keepintvl_us
+        return
+    if c.keep_probes >= c.keepcnt:
+        c.fail(c.soft_error or ETIMEDOUT, now, "keepalive")
+        return
+    c.keep_probes += 1
+    output.emit_keepalive(c, now)
+    c.life_at = now + c.keepintvl_us
