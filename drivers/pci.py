@@ -92,8 +92,9 @@ class Function:
         """No more DMA, whatever the device believes."""
         self.write16(COMMAND, self.read16(COMMAND) & ~_COMMAND_MASTER)
 
-    def disable_intx(self):
-        self.write16(COMMAND, self.read16(COMMAND) | _COMMAND_NO_INTX)
+    def allow_intx(self, allowed):
+        command = self.read16(COMMAND) & ~_COMMAND_NO_INTX
+        self.write16(COMMAND, command if allowed else command | _COMMAND_NO_INTX)
 
     def interrupt_line(self):
         """The line that firmware wrote down, or -1. 6.2.4."""
@@ -198,11 +199,13 @@ class Msix:
         self._function.hw.write32(self._table + 16 * i + 12, 1 if masked else 0)
 
     def enable(self):
-        self._function.disable_intx()
+        self._function.allow_intx(False)
         self._function.write16(self._control, 0x8000)
 
     def disable(self):
+        """Back to INTx."""
         self._function.write16(self._control, 0)
+        self._function.allow_intx(True)
 
 
 def msix(function):

@@ -207,23 +207,9 @@ class PciTransport:
         Returns the entries of (rx, tx), _NO_VECTOR without MSI-X. Call after reset.
         """
         hw = self._hw
-        m = pci.msix(self._function)
-        if m is not None:
-            vectors = self._take_vectors(m)
-            if vectors:
-                last = len(vectors) - 1
-                m.enable()
-                self._msix = m
-                try:
-                    self._set_vector(_CONFIG_VECTOR, 0)
-                except DeviceError:
-                    m.disable()
-                    self._msix = None
-                else:
-                    self._vector = vectors[0]
-                    self._seen = hw.irq_count(vectors[0])
-                    self.interrupts = "msix"
-                    return min(1, last), min(2, last)
+        entries = self._set_msix()
+        if entries:
+            return entries
         self._line = line = self._function.interrupt_line()
         if line >= 0:
             hw.read8(self._isr)
@@ -233,6 +219,27 @@ class PciTransport:
             except (OSError, ValueError):
                 self._line = -1
         return _NO_VECTOR, _NO_VECTOR
+
+    def _set_msix(self):
+        """The entries of (rx, tx), or None where MSI-X is not to be had."""
+        self._msix = m = pci.msix(self._function)
+        if m is None:
+            return None
+        vectors = self._take_vectors(m)
+        if vectors:
+            m.enable()
+            try:
+                self._set_vector(_CONFIG_VECTOR, 0)
+                self._vector = vectors[0]
+                self._seen = self._hw.irq_count(vectors[0])
+                self.interrupts = "msix"
+                last = len(vectors) - 1
+                return min(1, last), min(2, last)
+            except DeviceError:
+                pass
+        m.disable()
+        self._msix = None
+        return None
 
     def _take_vectors(self, m):
         vectors = []
