@@ -10,6 +10,8 @@ its command line still boots. Not implemented: quoting; a value has no blanks.
 
 from micropython import const
 
+from stack.net import addr
+
 _HOSTNAME_MAX = const(63)  # one DNS label (RFC 1035, section 2.3.4)
 _SERVERS_MAX = const(4)
 
@@ -54,17 +56,11 @@ def _partition(word):
 
 
 def ip4(text):
-    """An IPv4 address as an int, or -1 if it is not four decimal numbers."""
-    parts = text.split(".")
-    if len(parts) != 4:
+    """An IPv4 address as an int, or -1 if it is none."""
+    try:
+        return addr.parse(text)
+    except ValueError:
         return -1
-    value = 0
-    for part in parts:
-        n = number(part, 255)
-        if n < 0:
-            return -1
-        value = value << 8 | n
-    return value
 
 
 def number(text, most):
@@ -99,7 +95,7 @@ def _read_ip(c, value):
     i = value.find("/")
     address = ip4(value[:i]) if i >= 0 else -1
     prefix = number(value[i + 1 :], 32)
-    if not _usable(address) or prefix < 1:
+    if not addr.usable(address) or prefix < 1:
         return False
     c.ip = "static"
     c.address = address
@@ -107,14 +103,9 @@ def _read_ip(c, value):
     return True
 
 
-def _usable(address):
-    """A unicast address: not 0/8, not multicast or above."""
-    return 1 << 24 <= address < 0xE0 << 24
-
-
 def _read_gateway(c, value):
     address = ip4(value)
-    if not _usable(address):
+    if not addr.usable(address):
         return False
     c.gateway = address
     return True
@@ -122,7 +113,7 @@ def _read_gateway(c, value):
 
 def _read_dns(c, value):
     servers = [ip4(part) for part in value.split(",")]
-    if len(servers) > _SERVERS_MAX or not all(_usable(s) for s in servers):
+    if len(servers) > _SERVERS_MAX or not all([addr.usable(s) for s in servers]):
         return False
     c.dns = servers
     return True
@@ -149,7 +140,7 @@ def _read_hostname(c, value):
 
 def _read_main(c, value):
     for part in value.split("."):
-        if not part or not all(ch == "_" or ch.isalpha() or ch.isdigit() for ch in part):
+        if not part or not all([ch == "_" or ch.isalpha() or ch.isdigit() for ch in part]):
             return False
     c.main = value
     return True

@@ -1,0 +1,140 @@
+"""A TCP connection for the library's own use (DNS, HTTP): operations as steps.
+
+Deadlines are absolute, in us; timeouts in seconds or None. A stream is also what
+stack/http/client.py calls one.
+"""
+
+from stack.core import errors
+from stack.core.errors import POLLERR, POLLHUP, POLLIN, POLLOUT
+from stack.core.timers import NEVER
+
+
+def take_error(endpoint):
+    """The endpoint's errno, or 0."""
+    return getattr(endpoint, "error", 0) or 0
+
+
+def deadline_of(rt, timeout):
+    return NEVER if timeout is None else rt.now() + int(timeout * 1000000)
+
+
+class TcpStream:
+    is_stream = True
+
+    def __init__(self, rt):
+        self._rt = rt
+        self.endpoint = None
+        self._slot = -1
+        self._guard = None
+
+    def connect(self, address, port, deadline):
+        """Steps: connect to an int address. OSError."""
+        rt = self._rt
+        rt.lock()
+        try:
+            now = rt.now()
+            self.endpoint = e = rt.host.tcp.connect(address, port, now)
+            self._slot, self._guard = rt.guards.take(e)
+            rt.kick(now)
+        finally:
+            rt.unlock()
+        done = False
+        try:
+            while not done:
+                rt.lock()
+                ready = e.events() & (POLLOUT | POLLERR | POLLHUP)
+                rt.unlock()
+                if ready:
+                    if e.error:
+                        raise OSError(e.error)
+                    done = True
+                elif rt.now() >= deadline:
+                    raise OSError(errors.ETIMEDOUT)
+                else:
+                    yield e, POLLOUT, deadline
+        finally:
+            if not done:
+                self.close()
+
+    def send(self, data, timeout):
+        """Steps: send all of `data`."""
+        return self.send_until(data, deadline_of(self._rt, timeout))
+
+    def send_until(self, data, deadline):
+        rt = self._rt
+        sent = 0
+        total = len(data)
+        while sent < total:
+            rt.lock()
+            try:
+                now = rt.now()
+                e = self.endpoint
+                if e.error:
+                    raise OSError(e.error)
+                n = e.send(data, sent, total - sent, now)
+                if n:
+                    rt.kick(now)
+            finally:
+                rt.unlock()
+            sent += n
+            if sent < total and not n:
+                if now >= deadline:
+                    raise OSError(errors.ETIMEDOUT)
+                yield e, POLLOUT, deadline
+
+    def recv_into(self, buf, off, n, timeout):
+        """Steps: receive 1 to n bytes to buf[off:]; 0 when the peer has ended."""
+        rt = self._rt
+        deadline = deadline_of(rt, timeout)
+        while True:
+            got = self._take(buf, off, n)
+            if got >= 0:
+                return got
+            if rt.now() >= deadline:
+                raise OSError(errors.ETIMEDOUT)
+            yield self.endpoint, POLLIN, deadline
+
+    def _take(self, buf, off, n):
+        rt = self._rt
+        rt.lock()
+        try:
+            now = rt.now()
+            e = self.endpoint
+            got = e.recv_into(buf, off, n, now)
+            if got:
+                rt.kick(now)
+                return got
+            if e.eof:
+                return 0
+            if e.error:
+                raise OSError(e.error)
+            return -1
+        finally:
+            rt.unlock()
+
+    def receive(self):
+        """Bytes that are there now, b"" at the end, None when there are none yet."""
+        rt = self._rt
+        rt.lock()
+        try:
+            n = self._take(rt.scratch, 0, min(4096, len(rt.scratch)))
+            return None if n < 0 else bytes(rt.scratch_view[:n])
+        finally:
+            rt.unlock()
+
+    def close(self):
+        e = self.endpoint
+        if e is None:
+            return
+        self.endpoint = None
+        rt = self._rt
+        rt.lock()
+        try:
+            now = rt.now()
+            e.waker = None
+            e.close(now)
+            rt.guards.give_back(self._slot, self._guard)
+            self._guard = None
+            rt.kick(now)
+        finally:
+            rt.unlock()
