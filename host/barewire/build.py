@@ -5,6 +5,8 @@ in. Nothing but the standard library, since this runs before anything is install
 """
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -40,6 +42,20 @@ def build(image="repl", jobs=None, verbose=False):
     _check_tools()
     jobs = jobs or os.cpu_count() or 1
     work = os.path.join(TOP, "build")
+    with _alone(work):
+        return _build(image, manifest, work, jobs, verbose)
+
+
+@contextlib.contextmanager
+def _alone(work):
+    """One build at a time in this tree; a second waits for the first."""
+    os.makedirs(work, exist_ok=True)
+    with open(os.path.join(work, ".lock"), "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def _build(image, manifest, work, jobs, verbose):
     tree = os.path.abspath(os.environ.get("MICROPYTHON_DIR") or micropython(work))
     if not os.path.exists(os.path.join(tree, "py", "mpconfig.h")):
         raise BuildError("MICROPYTHON_DIR is no MicroPython tree: " + tree)
@@ -141,8 +157,10 @@ def main():
             loc()
         elif args.mpy_cross:
             work = os.path.join(TOP, "build")
-            tree = os.environ.get("MICROPYTHON_DIR") or micropython(work)
-            print(os.path.relpath(mpy_cross(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)))
+            with _alone(work):
+                tree = os.environ.get("MICROPYTHON_DIR") or micropython(work)
+                cross = mpy_cross(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)
+            print(os.path.relpath(cross))
         else:
             elf = build(args.image, args.jobs, args.verbose)
             print("%s  %d bytes" % (os.path.relpath(elf), os.path.getsize(elf)))
