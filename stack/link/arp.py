@@ -18,7 +18,6 @@ Not implemented: probing before an address is used (RFC 5227, section 2.1), prox
 
 from micropython import const
 
-from stack.core.mem import copy
 from stack.core.timers import NEVER
 from stack.wire import arp as wire
 from stack.wire import ethernet
@@ -149,17 +148,6 @@ class Arp:
             self.stats.drop("arp.queue_full")
             frame.release()
             return
-        n = frame.data_len
-        if n:
-            # The bytes lie in a send ring that may be given back before the answer comes.
-            if frame.gso_size or frame.end + n > len(frame.buf):
-                self.stats.drop("arp.too_big")
-                frame.release()
-                return
-            copy(frame.buf, frame.end, frame.data, frame.data_off, n)
-            frame.end += n
-            frame.data = None
-            frame.data_len = 0
         frame.next = None
         if e.head is None:
             e.head = frame
@@ -294,7 +282,7 @@ class Arp:
             self._ask(e, PROBE, now)
 
     def _conflict(self, now):
-        """Another station uses our address. RFC 5227, section 2.4 (b): defend it, but not too often."""
+        """Another station uses our address: defend it, not too often. RFC 5227, section 2.4 (b)."""
         self.stats.drop("arp.conflict")
         if now - self._defended >= _DEFEND_US:
             self._defended = now

@@ -115,6 +115,11 @@ class DhcpClient:
             self.out_to = had.server
             self._lose()
 
+    def renew(self, now):
+        """Ask for the lease anew, now (the link was down). Before BOUND: nothing."""
+        if self.state >= BOUND:
+            self._at = now
+
     def poll_at(self):
         return self._at
 

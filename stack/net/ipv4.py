@@ -71,7 +71,7 @@ class Path:
         return (s & 0xFFFF) + (s >> 16)
 
     def output(self, frame, proto, now):
-        """Send the transport datagram in `frame`. False: the ring is full, the frame is still yours."""
+        """Send the transport datagram in `frame`. False: ring full, the frame is still yours."""
         total = frame.end - frame.off + frame.data_len + 20
         if total > self.mtu and not frame.gso_size:
             return self._output_big(frame, proto, now)
@@ -108,6 +108,9 @@ class Path:
         # Each but the last carries a multiple of 8 bytes (RFC 791, section 3.2).
         piece = min(self.mtu - 20, ip.pool.size - HEADROOM) & ~7
         count = (n + piece - 1) // piece
+        if count >= len(ip.pool.frames):
+            ip.stats.drop("ipv4.too_many_fragments")
+            return True
         e = self._neighbor
         if ip.pool.free <= count or iface.device.tx_space() < count:
             return False
@@ -321,7 +324,7 @@ class Ipv4:
     # Errors about what we sent.
 
     def on_quoted(self, code, f, mtu, now):
-        """An ICMP error quotes a packet of ours, at f.off: tell its protocol. False if it is not ours."""
+        """An ICMP error quotes a packet at f.off: tell its protocol. False if it is not ours."""
         h = self._quoted
         if not h.parse_quoted(f) or f.end - f.off < 8 or not self.is_local(h.src):
             return False
@@ -371,9 +374,10 @@ class Ipv4:
         return p
 
     def reply(self, h):
-        """The way back to the sender of h, from the address it asked for: valid until the next call.
+        """The way back to the sender of h, from the address it asked for.
 
-        For answers without a connection; allocates nothing. None: no way.
+        Valid until the next call: for answers without a connection; allocates nothing.
+        None: no way.
         """
         p = self._reply
         src = h.dst if h.kind == UNICAST else 0
@@ -382,7 +386,7 @@ class Ipv4:
         return p if p.find(h.src, src) else None
 
     def outward(self, route, src):
-        """The interface for a broadcast or a group: of the route, of src, or the first that is up."""
+        """The interface for a broadcast or a group: of the route, of src, or the first up."""
         if route is not None:
             return route.iface
         first = None

@@ -11,7 +11,6 @@ RFC 826. Layout (28 bytes; Ethernet pads the frame):
 Not implemented: other hardware or protocol types, RARP (dropped).
 """
 
-import micropython
 from micropython import const
 
 from stack.core import be

@@ -183,7 +183,7 @@ class Dhcp:
             self.t2_s = v
 
     def _classless(self, buf, i, end):
-        """RFC 3442: prefix length, that many bits of network in whole bytes, gateway (0: on link)."""
+        """RFC 3442: prefix length, so many bits of network in whole bytes, gateway (0: on link)."""
         while i < end:
             prefix = buf[i]
             n = (prefix + 7) >> 3

@@ -37,15 +37,17 @@ class Ethernet:
 
     @micropython.viper
     def parse(self, f) -> bool:
-        """Read the header at f.off and advance f behind it. False: drop, `why` names the counter."""
+        """Read the header at f.off, advance f behind it. False: drop, `why` names the counter."""
         o = int(f.off)
         if int(f.end) - o < 14:
             self.why = "ethernet.truncated"
             return False
         p = ptr8(f.buf)
-        self.dst = p[o] << 40 | p[o + 1] << 32 | p[o + 2] << 24 | p[o + 3] << 16 | p[o + 4] << 8 | p[o + 5]
+        high = p[o] << 16 | p[o + 1] << 8 | p[o + 2]
+        self.dst = high << 24 | p[o + 3] << 16 | p[o + 4] << 8 | p[o + 5]
         o += 6
-        self.src = p[o] << 40 | p[o + 1] << 32 | p[o + 2] << 24 | p[o + 3] << 16 | p[o + 4] << 8 | p[o + 5]
+        high = p[o] << 16 | p[o + 1] << 8 | p[o + 2]
+        self.src = high << 24 | p[o + 3] << 16 | p[o + 4] << 8 | p[o + 5]
         o += 6
         kind = p[o] << 8 | p[o + 1]
         if kind < 0x0600:
@@ -115,5 +117,5 @@ def parse_mac(text):
 
 
 def multicast_mac(group):
-    """The Ethernet address of an IPv4 group: its low 23 bits under 01:00:5e. RFC 1112, section 6.4."""
+    """The Ethernet address of an IPv4 group: its low 23 bits behind 01:00:5e. RFC 1112, 6.4."""
     return 0x01005E000000 | group & 0x7FFFFF

@@ -1,0 +1,129 @@
+"""An interface: a device and the layers that hear from it. The path of a frame begins here.
+
+    device.rx -> on_frame -> wire.ethernet -> link.arp
+                                           -> net.ipv4 -> net.icmp, transport.udp, transport.tcp
+    Path.output, arp, raw -> tx -> device.tx
+
+Not implemented: VLANs, IPv6, more than one address.
+"""
+
+from stack.link import raw
+from stack.link.arp import Arp, permanent
+from stack.link.ethernet import Link
+from stack.wire import ethernet
+
+# The smallest MTU that DHCP may set (RFC 791: every host takes 576 bytes).
+_MIN_MTU = 576
+
+
+class Interface:
+    """`addr`, `prefix` (0: none), `mac` (an int), `mtu`, `up`, and counters of frames and bytes."""
+
+    def __init__(self, device, ip, pool, buffers, stats, timers, loopback=False):
+        self.device = device
+        self.name = device.name
+        self.loopback = loopback
+        self.mac = int.from_bytes(device.mac, "big")
+        self.mtu = device.mtu
+        self.addr = self.prefix = 0
+        self.enabled = True
+        self.up = device.link_up
+        self.ip = ip
+        self.pool = pool
+        self.buffers = buffers
+        self.stats = stats
+        self.link = Link(self.mac)
+        self.arp = Arp(self, pool, stats, timers, ip)
+        self.everyone = permanent(0 if loopback else ethernet.BROADCAST)
+        self.eth = ethernet.Ethernet()
+        self.to_group = False  # the frame in hand went to a broadcast or group address
+        self.now = 0
+        self.raws = []
+        self.rx_frames = self.rx_bytes = self.tx_frames = self.tx_bytes = 0
+        self._last_src = self._learn_at = 0
+        # Bound once: passing a method as a value allocates.
+        self._sink = self.on_frame
+        self.tx = device.tx
+
+    def poll(self, now, budget):
+        """Take in up to `budget` frames; how many there were."""
+        self.now = now
+        return self.device.rx(self._sink, budget)
+
+    def on_frame(self, f):
+        """A frame from the device, at its Ethernet header."""
+        now = self.now
+        self.rx_frames += 1
+        self.rx_bytes += f.end - f.off
+        if self.raws:
+            self._show(f, False)
+        eth = self.eth
+        if not eth.parse(f):
+            self.stats.drop(eth.why)
+            return
+        dst = eth.dst
+        if dst == self.mac:
+            self.to_group = False
+        elif self.link.accepts(dst):
+            self.to_group = True
+        else:
+            self.stats.drop("ethernet.not_ours")
+            return
+        src = eth.src
+        if src & 0x010000000000:
+            self.stats.drop("ethernet.source_group")
+            return
+        if src != self._last_src or now >= self._learn_at:
+            self._last_src = src
+            self._learn_at = now + 1_000_000
+            self.link.learn(src, now)
+        kind = eth.ethertype
+        if kind == 0x0800:
+            self.ip.on_frame(f, self, now)
+        elif kind == 0x0806:
+            self.arp.on_frame(f, src, now)
+        else:
+            self.stats.drop("ethernet.type")
+
+    # Frames for programs.
+
+    def raw(self, ethertype=0, accept=None, outgoing=False, snaplen=65549):
+        """A RawEndpoint: sends frames, receives copies of those that pass. OSError."""
+        ep = raw.open_raw(self, self.buffers, ethertype, accept, outgoing, snaplen)
+        self.raws.append(ep)
+        if outgoing:
+            self.tx = self._tx_shown
+        return ep
+
+    def forget_raw(self, ep):
+        self.raws.remove(ep)
+        if not any([e.sees_outgoing for e in self.raws]):
+            self.tx = self.device.tx
+
+    def _tx_shown(self, f):
+        # Shown before the device has it: afterwards the frame is not ours.
+        if self.device.tx_space() < 1:
+            return False
+        self._show(f, True)
+        return self.device.tx(f)
+
+    def _show(self, f, outgoing):
+        for ep in self.raws:
+            ep.take(f, outgoing, self.now)
+
+    # State.
+
+    def set_mtu(self, mtu):
+        """Use less than the device's MTU; nonsense is ignored."""
+        if _MIN_MTU <= mtu <= self.device.mtu:
+            self.mtu = mtu
+            self.ip.routes.changed()
+
+    def check_link(self):
+        """Take over the device's link state and whether we want it; True if `up` changed."""
+        up = self.enabled and self.device.link_up
+        if up == self.up:
+            return False
+        self.up = up
+        self.ip.routes.changed()
+        return True
