@@ -104,7 +104,8 @@ class Capture:
     def frames(self):
         """The frames so far, a list of bytes."""
         with self._lock:
-            self._writer.flush()
+            if self._wake_w >= 0:
+                self._writer.flush()
         return [frame for _, frame in read_pcap(self.path)]
 
     def stop(self):

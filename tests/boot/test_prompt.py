@@ -67,9 +67,10 @@ def test_paste_mode(guest):
     child.expect_exact(PROMPT)
 
 
-@pytest.mark.parametrize(
-    "busy", ["while True: pass", "import time; time.sleep(1000)", "input()"], ids=["loop", "sleep", "input"]
-)  # fmt: skip
+BUSY = {"loop": "while True: pass", "sleep": "import time; time.sleep(1000)", "input": "input()"}
+
+
+@pytest.mark.parametrize("busy", BUSY.values(), ids=BUSY)
 def test_ctrl_c_interrupts(guest, busy):
     child = guest.friendly()
     child.send(f"{busy}\r")
