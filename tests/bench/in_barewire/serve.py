@@ -1,0 +1,93 @@
+# The benchmark's servers inside Barewire, run at the prompt: a sink, a source, an echo and a
+# 100-byte HTTP answer, each connection in turn or, for small messages, by asyncio.
+import asyncio
+import select
+import socket
+
+BIG = bytearray(256 * 1024)
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n" + b"x" * 100
+
+
+def listen(port, backlog=64):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", port))
+    s.listen(backlog)
+    return s
+
+
+def number(c):
+    data = b""
+    while len(data) < 8:
+        data += c.recv(8 - len(data))
+    return int.from_bytes(data, "big")
+
+
+def sink(c):
+    """Read an 8-byte count and that many bytes; answer with one byte."""
+    left = number(c)
+    while left > 0:
+        n = c.readinto(BIG)
+        if not n:
+            break
+        left -= n
+    c.send(b"." if left == 0 else b"!")
+
+
+def source(c):
+    """Read an 8-byte count and send that many bytes."""
+    left = number(c)
+    view = memoryview(BIG)
+    while left >= len(BIG):
+        c.sendall(BIG)
+        left -= len(BIG)
+    if left:
+        c.sendall(view[:left])
+    c.recv(1)
+
+
+async def echo(reader, writer):
+    while True:
+        data = await reader.read(4096)
+        if not data:
+            break
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def http(reader, writer):
+    while True:
+        line = await reader.readline()
+        if not line:
+            break
+        while line not in (b"\r\n", b""):
+            line = await reader.readline()
+        writer.write(ANSWER)
+        await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def bulk(port, serve):
+    listener = listen(port)
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    while True:
+        while not poller.poll(0):
+            await asyncio.sleep_ms(5)
+        c, _peer = listener.accept()
+        try:
+            serve(c)
+        finally:
+            c.close()
+
+
+async def main():
+    await asyncio.start_server(echo, "0.0.0.0", 8001, 64)
+    await asyncio.start_server(http, "0.0.0.0", 8000, 64)
+    await asyncio.gather(bulk(5001, sink), bulk(5002, source))
+
+
+asyncio.run(main())

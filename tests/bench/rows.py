@@ -1,0 +1,151 @@
+"""What is measured: a row is a name, a unit, and a function of (client host, peer) -> figure.
+
+`client` is a barewire.lab.Host on the same bridge. All figures are rates or
+times of whole runs; `better` says which way is better.
+"""
+
+import json
+import re
+import time
+
+from tests.bench.peers import ECHO_PORT, HTTP_PORT, SINK_PORT, SOURCE_PORT
+
+BULK = 256 << 20
+CHUNK = 1 << 20
+
+
+def _retry_connect(client, address, port, seconds=15):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return client.connect((address, port))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _iperf(client, peer, *options):
+    done = client.run("iperf3", "-c", peer.address, "-t", "3", "-J", *options)
+    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 8e6
+
+
+def tcp_out(client, peer):
+    """MB/s from the guest to the host: a stream of BULK bytes."""
+    if peer.name == "linux":
+        return max(_iperf(client, peer, "-R"), _fetch(client, peer))
+    with _retry_connect(client, peer.address, SOURCE_PORT) as s:
+        buf = bytearray(CHUNK)
+        began = time.monotonic()
+        s.sendall(BULK.to_bytes(8, "big"))
+        left = BULK
+        while left:
+            n = s.recv_into(buf)
+            if not n:
+                raise RuntimeError(f"the stream ended {left} bytes early")
+            left -= n
+        return BULK / (time.monotonic() - began) / 1e6
+
+
+def _fetch(client, peer):
+    """MB/s of nginx with sendfile, the fastest way out of a Linux guest."""
+    with _retry_connect(client, peer.address, 80) as s:
+        buf = bytearray(CHUNK)
+        began = time.monotonic()
+        s.sendall(b"GET /big HTTP/1.0\r\n\r\n")
+        total = 0
+        while n := s.recv_into(buf):
+            total += n
+        return total / (time.monotonic() - began) / 1e6
+
+
+def tcp_in(client, peer):
+    """MB/s from the host into the guest."""
+    if peer.name == "linux":
+        return _iperf(client, peer)
+    with _retry_connect(client, peer.address, SINK_PORT) as s:
+        s.settimeout(60)
+        block = bytes(CHUNK)
+        began = time.monotonic()
+        s.sendall(BULK.to_bytes(8, "big"))
+        for _ in range(BULK // CHUNK):
+            s.sendall(block)
+        if s.recv(1) != b".":
+            raise RuntimeError("the guest did not take all")
+        return BULK / (time.monotonic() - began) / 1e6
+
+
+def round_trips(client, peer, count=3000):
+    """64-byte requests and answers per second on one connection."""
+    with _retry_connect(client, peer.address, ECHO_PORT) as s:
+        message = bytes(64)
+        began = time.monotonic()
+        for _ in range(count):
+            s.sendall(message)
+            left = 64
+            while left:
+                left -= len(s.recv(left))
+        return count / (time.monotonic() - began)
+
+
+def connections(client, peer, count=400):
+    """Connections per second: connect, one request, one answer, close."""
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    _retry_connect(client, peer.address, HTTP_PORT).close()
+    began = time.monotonic()
+    for _ in range(count):
+        with client.connect((peer.address, HTTP_PORT)) as s:
+            s.sendall(request)
+            got = 0
+            while got < 100:
+                got += len(s.recv(4096))
+    return count / (time.monotonic() - began)
+
+
+def requests_kept(client, peer, count=3000):
+    """HTTP requests of 100 bytes per second on one kept connection (asyncio in both)."""
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with _retry_connect(client, peer.address, HTTP_PORT) as s:
+        s.sendall(request)
+        size = 0
+        while not size or size < 100:
+            size += len(s.recv(4096))
+        began = time.monotonic()
+        for _ in range(count):
+            s.sendall(request)
+            left = size
+            while left > 0:
+                left -= len(s.recv(4096))
+        return count / (time.monotonic() - began)
+
+
+def ping(client, peer):
+    """Median round trip of an echo request in ms."""
+    text = client.run("ping", "-n", "-c", "200", "-i", "0.005", peer.address).stdout
+    times = sorted(float(t) for t in re.findall(r"time=([\d.]+) ms", text))
+    return times[len(times) // 2]
+
+
+def idle_cpu(_client, peer):
+    """Percent of one host core that the idle guest uses."""
+    before = peer.cpu_seconds()
+    began = time.monotonic()
+    time.sleep(3)  # the thing measured is time passing
+    return 100 * (peer.cpu_seconds() - before) / (time.monotonic() - began)
+
+
+def boot(_client, peer):
+    """Seconds from exec of QEMU until the guest is ready (prompt, or shell with the network up)."""
+    return peer.boot_seconds
+
+
+# name, unit, better ("more" or "less"), function
+ROWS = (
+    ("boot", "s", "less", boot),
+    ("tcp out", "MB/s", "more", tcp_out),
+    ("tcp in", "MB/s", "more", tcp_in),
+    ("64 B round trips, 1 connection", "/s", "more", round_trips),
+    ("HTTP 100 B kept alive, 1 connection", "/s", "more", requests_kept),
+    ("connections with one request", "/s", "more", connections),
+    ("ping round trip", "ms", "less", ping),
+    ("idle CPU of a host core", "%", "less", idle_cpu),
+)
