@@ -3,7 +3,6 @@
 from micropython import const
 
 from stack.api import _address, _streams
-from stack.core import errors
 from stack.core.errors import POLLIN
 from stack.dns import hosts, message
 from stack.dns.stub import TIMEOUT, UDP, Resolver
@@ -41,17 +40,14 @@ def make(rt):
 
 def servers(rt):
     """The addresses (ints) to ask: as configured, else from DHCP, else two public ones."""
-    found = list(rt.dns_servers)
-    if not found:
-        for iface in rt.host.interfaces:
-            found.extend(getattr(iface, "dns", None) or ())
-    return found or [addr.parse(s) for s in _DEFAULT_SERVERS]
+    return rt.dns_servers or rt.host.dns or [addr.parse(s) for s in _DEFAULT_SERVERS]
 
 
 def answer_steps(rt, name, type):
     """Ask for records. Ends with an Answer; OSError(-3) when no server answered, ValueError."""
     resolver = rt.resolver
     resolver.servers = servers(rt)
+    resolver.search = [rt.host.domain] if rt.host.domain else []
     r = resolver.start(name, type, rt.now())
     if not r.done:
         yield from _ask(rt, r)
@@ -103,8 +99,6 @@ def _ask(rt, r):
 
 def _step(rt, r, carrier):
     """Take in what has come, or wait for it."""
-    n = 0
-    buf = None
     try:
         buf = carrier.receive()
     except OSError:
@@ -117,10 +111,9 @@ def _step(rt, r, carrier):
         else:
             yield carrier.endpoint, POLLIN, r.poll_at()
         return
-    n = len(buf)
     if not carrier.is_stream:
         r.on_datagram(buf, carrier.server, rt.now())
-    elif n:
+    elif buf:
         r.on_stream(buf, rt.now())
     else:
         r.on_failed(rt.now())
@@ -140,7 +133,7 @@ class _Datagrams:
             now = rt.now()
             self.endpoint = e = rt.host.udp.open(0, 0, now)
             e.connect(server, _PORT)
-            e.send_to(data, 0, len(data), server, _PORT, now)
+            e.send_to(data, 0, len(data), 0, 0, now)  # no room: the machine sends it again
             rt.kick(now)
         except OSError:
             self.close()
@@ -153,13 +146,8 @@ class _Datagrams:
         rt = self._rt
         rt.lock()
         try:
-            e = self.endpoint
-            n = e.recv_into(rt.scratch, 0, len(rt.scratch))
-            if n >= 0:
-                return bytes(rt.scratch_view[:n])
-            if e.events() & errors.POLLERR:
-                raise OSError(_streams.take_error(e) or errors.ECONNREFUSED)
-            return None
+            n = self.endpoint.recv_into(rt.scratch, 0, len(rt.scratch))
+            return bytes(rt.scratch_view[:n]) if n >= 0 else None
         finally:
             rt.unlock()
 

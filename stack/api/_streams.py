@@ -9,11 +9,6 @@ from stack.core.errors import POLLERR, POLLHUP, POLLIN, POLLOUT
 from stack.core.timers import NEVER
 
 
-def take_error(endpoint):
-    """The endpoint's errno, or 0."""
-    return getattr(endpoint, "error", 0) or 0
-
-
 def deadline_of(rt, timeout):
     return NEVER if timeout is None else rt.now() + int(timeout * 1000000)
 
@@ -69,8 +64,6 @@ class TcpStream:
             try:
                 now = rt.now()
                 e = self.endpoint
-                if e.error:
-                    raise OSError(e.error)
                 n = e.send(data, sent, total - sent, now)
                 if n:
                     rt.kick(now)
@@ -108,7 +101,7 @@ class TcpStream:
                 return 0
             if e.error:
                 raise OSError(e.error)
-            return -1
+            return 0 if e.events() & POLLHUP else -1
         finally:
             rt.unlock()
 

@@ -15,7 +15,6 @@ from stack.api._address import (
     AF_INET,
     AF_INET6,
     EAI_FAMILY,
-    EAI_NONAME,
     EAI_SERVICE,
     EAI_SOCKTYPE,
     host_port,
@@ -78,16 +77,13 @@ _PIECE = const(4096)
 
 class socket(io.IOBase):
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, *, endpoint=None):
-        if af == AF_INET6:
-            raise OSError(errors.EAFNOSUPPORT)
         if af != AF_INET:
             raise OSError(errors.EAFNOSUPPORT)
         if type not in (SOCK_STREAM, SOCK_DGRAM):
             raise OSError(errors.EPROTONOSUPPORT)
-        if proto not in (0, IPPROTO_TCP if type == SOCK_STREAM else IPPROTO_UDP):
-            # MicroPython's documented default for proto is IPPROTO_TCP, whatever the type.
-            if proto != IPPROTO_TCP:
-                raise OSError(errors.EPROTONOSUPPORT)
+        # MicroPython's documented default for proto is IPPROTO_TCP, whatever the type.
+        if proto not in (0, IPPROTO_TCP) and (type, proto) != (SOCK_DGRAM, IPPROTO_UDP):
+            raise OSError(errors.EPROTONOSUPPORT)
         self._rt = _runtime.current()
         self._type = type
         self._ep = None
@@ -103,6 +99,7 @@ class socket(io.IOBase):
         self._nodelay = False
         self._keepalive = False
         self._read_shut = False
+        self._groups = None
         self._waker = None
         self._poll_entry = None
         if endpoint is not None:
@@ -383,6 +380,10 @@ class socket(io.IOBase):
         try:
             now = rt.now()
             e.waker = None
+            if self._groups:
+                from stack.api import _options
+
+                _options.leave_all(self)
             if self._type == SOCK_DGRAM:
                 e.close()
             elif self._linger == 0 and not self._listening:
@@ -413,7 +414,7 @@ class socket(io.IOBase):
             if e is None or self._listening:
                 e = self._endpoint()
             if self._type == SOCK_DGRAM:
-                return self._take_datagram(e, buf, off, n)
+                return e.recv_into(buf, off, n)
             if self._read_shut:
                 return 0
             now = rt.now()
@@ -425,15 +426,9 @@ class socket(io.IOBase):
                 return 0
             if e.error:
                 raise OSError(e.error)
-            return -1 if n else 0
+            return -1 if n and not e.events() & POLLHUP else 0
         finally:
             rt.unlock()
-
-    def _take_datagram(self, e, buf, off, n):
-        got = e.recv_into(buf, off, n)
-        if got < 0 and e.events() & POLLERR:
-            raise OSError(_udp_error(e))
-        return got
 
     def recv_into(self, buf, nbytes=0, flags=0):
         """Receive to buf, at most nbytes if that is given; how many came. Allocates nothing."""
@@ -570,10 +565,16 @@ class socket(io.IOBase):
     def _take_line(self, buf, n):
         """As _take, but not beyond a newline."""
         e = self._endpoint()
-        have = e.peek_into(buf, 0, n)
-        if have > 0:
-            end = buf.find(b"\n", 0, have)
-            return self._take(buf, 0, have if end < 0 else end + 1)
+        if self._type == SOCK_STREAM:
+            ring = e.rcv
+            n = min(n, ring.tail - ring.head)
+            if n:
+                ring.peek(ring.head, buf, 0, n)
+                end = buf.find(b"\n", 0, n)
+                if end >= 0:
+                    n = end + 1
+            # With nothing there, _take says whether it is the end.
+            n = n or 1
         return self._take(buf, 0, n)
 
     def readlines(self):
@@ -591,21 +592,19 @@ class socket(io.IOBase):
     # Sending.
 
     def _put(self, data, off, n):
-        """Bytes taken by the send ring now, 0 when it is full."""
+        """Bytes taken by the stack now, -1 when it has no room."""
         rt = self._rt
         rt.lock()
         try:
-            e = self._endpoint()
+            e = self._ep
+            if e is None or self._listening:
+                e = self._endpoint()
             now = rt.now()
             if self._type == SOCK_DGRAM:
-                if not e.remote_port:
-                    raise OSError(errors.EDESTADDRREQ)
-                taken = e.send_to(data, off, n, e.remote_addr, e.remote_port, now)
+                taken = e.send_to(data, off, n, 0, 0, now)
             else:
-                if e.error:
-                    raise OSError(e.error)
-                taken = e.send(data, off, n, now)
-            if taken:
+                taken = e.send(data, off, n, now) or -1
+            if taken >= 0:
                 rt.kick(now)
             return taken
         finally:
@@ -615,10 +614,12 @@ class socket(io.IOBase):
         """Send what there is room for; how many bytes were taken."""
         data = _buffer(data)
         n = len(data)
+        if not n and self._type == SOCK_STREAM:
+            return 0
         deadline = 0
         while True:
             taken = self._put(data, 0, n)
-            if taken or not n:
+            if taken >= 0:
                 return taken
             deadline = self._wait(deadline)
 
@@ -630,7 +631,7 @@ class socket(io.IOBase):
         deadline = 0
         while off < end:
             taken = self._put(data, off, end - off)
-            if taken:
+            if taken >= 0:
                 off += taken
                 deadline = 0
             elif self._timeout_us == 0:
@@ -660,7 +661,7 @@ class socket(io.IOBase):
             try:
                 now = rt.now()
                 sent = e.send_to(data, 0, n, where[0] or addr.LOOPBACK, where[1], now)
-                if sent or not n:
+                if sent >= 0:
                     rt.kick(now)
                     return sent
             finally:
@@ -705,12 +706,6 @@ def _buffer(data):
     if isinstance(data, (bytes, bytearray, memoryview)):
         return data
     return data.encode() if isinstance(data, str) else bytes(memoryview(data))
-
-
-def _udp_error(e):
-    from stack.api._streams import take_error
-
-    return take_error(e) or errors.ECONNREFUSED
 
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
@@ -784,9 +779,3 @@ def create_connection(address, timeout=None):
         s.close()
         raise
     return s
-
-
-__all__ = [name for name in globals() if name[0] != "_"]
-if EAI_NONAME:  # names that scripts of CPython's look for
-    error = OSError
-    timeout = OSError

@@ -1,0 +1,2 @@
+# MicroPython's `socket`: stack/api/socket.py.
+from stack.api.socket import *

@@ -1,0 +1,164 @@
+"""setsockopt and getsockopt. Loaded when a program first sets an option."""
+
+from stack.api import socket as m
+from stack.core import errors
+from stack.core.errors import POLLERR
+from stack.net import addr
+
+
+def set(s, level, name, value):
+    """value: an int, or bytes as C would lay it out. OSError(ENOPROTOOPT) for an unknown option."""
+    if (level, name) in ((m.IPPROTO_IP, m.IP_ADD_MEMBERSHIP), (m.IPPROTO_IP, m.IP_DROP_MEMBERSHIP)):
+        _membership(s, name == m.IP_ADD_MEMBERSHIP, value)
+        return
+    if level == m.SOL_SOCKET and name == m.SO_LINGER:
+        _linger(s, value)
+        return
+    n = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
+    if level == m.SOL_SOCKET:
+        if name == m.SO_REUSEADDR or name == m.SO_REUSEPORT:
+            s._reuse = bool(n)
+        elif name == m.SO_BROADCAST:
+            s._broadcast = bool(n)
+            if s._ep is not None and s._type == m.SOCK_DGRAM:
+                s._ep.broadcast = bool(n)
+        elif name == m.SO_KEEPALIVE:
+            s._keepalive = bool(n)
+            if _connected(s):
+                s._ep.keepalive = bool(n)
+        elif name in (m.SO_SNDBUF, m.SO_RCVBUF):
+            pass  # buffers grow by themselves
+        elif name == m.SO_RCVTIMEO or name == m.SO_SNDTIMEO:
+            s.settimeout(n / 1000 or None)
+        else:
+            raise OSError(_NOPROTOOPT)
+    elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
+        _set_tcp(s, name, n)
+    elif level == m.IPPROTO_IP and name in _IP_ACCEPTED:
+        pass
+    else:
+        raise OSError(_NOPROTOOPT)
+
+
+_NOPROTOOPT = 92
+# Taken without effect: the stack sends TTL 64, and groups from the default interface.
+_IP_ACCEPTED = (m.IP_TOS, m.IP_TTL, m.IP_MULTICAST_IF, m.IP_MULTICAST_TTL, m.IP_MULTICAST_LOOP)
+_KEEP = {
+    m.TCP_KEEPIDLE: ("keepidle_us", 1000000),
+    m.TCP_KEEPINTVL: ("keepintvl_us", 1000000),
+    m.TCP_KEEPCNT: ("keepcnt", 1),
+}
+
+
+def _connected(s):
+    return s._ep is not None and s._type == m.SOCK_STREAM and not s._listening
+
+
+def _set_tcp(s, name, n):
+    if name == m.TCP_NODELAY:
+        s._nodelay = bool(n)
+        if _connected(s):
+            s._ep.nodelay = bool(n)
+    elif name in _KEEP:
+        if n < 1:
+            raise OSError(errors.EINVAL)
+        if _connected(s):
+            field, unit = _KEEP[name]
+            setattr(s._ep, field, n * unit)
+    else:
+        raise OSError(_NOPROTOOPT)
+
+
+def get(s, level, name):
+    """An int."""
+    if level == m.SOL_SOCKET:
+        if name == m.SO_ERROR:
+            return _take_error(s)
+        if name == m.SO_TYPE:
+            return s._type
+        if name == m.SO_REUSEADDR:
+            return int(s._reuse)
+        if name == m.SO_BROADCAST:
+            return int(s._broadcast)
+        if name == m.SO_KEEPALIVE:
+            return int(s._keepalive)
+        if name == m.SO_RCVBUF or name == m.SO_SNDBUF:
+            if _connected(s):
+                return s._ep.rcv.limit if name == m.SO_RCVBUF else s._ep.snd.limit
+            return 65536
+    elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
+        if name == m.TCP_NODELAY:
+            return int(s._nodelay)
+        if name in _KEEP and _connected(s):
+            field, unit = _KEEP[name]
+            return getattr(s._ep, field) // unit
+    raise OSError(_NOPROTOOPT)
+
+
+def _take_error(s):
+    e = s._ep
+    if e is None or s._listening or not e.events() & POLLERR:
+        return 0
+    code = e.error
+    if s._type == m.SOCK_DGRAM:
+        e.error = 0
+    return code
+
+
+def _linger(s, value):
+    """struct linger (two ints), or an int: seconds, negative for off. Only 0 has an effect."""
+    if isinstance(value, int):
+        s._linger = value
+    elif int.from_bytes(value[:4], "little"):
+        s._linger = int.from_bytes(value[4:8], "little")
+    else:
+        s._linger = -1
+
+
+def _membership(s, join, value):
+    """struct ip_mreq: the group, then the address of the interface (0: the default one)."""
+    if s._type != m.SOCK_DGRAM or len(value) < 8:
+        raise OSError(errors.EINVAL)
+    group = int.from_bytes(bytes(value[:4]), "big")
+    local = int.from_bytes(bytes(value[4:8]), "big")
+    if not addr.is_multicast(group):
+        raise OSError(errors.EINVAL)
+    rt = s._rt
+    rt.lock()
+    try:
+        host = rt.host
+        for iface in host.interfaces:
+            if not iface.loopback and (not local or iface.addr == local):
+                break
+        else:
+            raise OSError(errors.ENODEV)
+        # RFC 1112, section 6.4: the low 23 bits below 01-00-5E.
+        mac = 0x01005E000000 | group & 0x7FFFFF
+        groups = s._groups
+        key = (group, iface.name)
+        if join:
+            if groups is None:
+                groups = s._groups = {}
+            if key in groups:
+                raise OSError(errors.EADDRINUSE)
+            iface.link.join(mac)
+            host.ip.join(group)
+            groups[key] = iface
+        else:
+            if not groups or key not in groups:
+                raise OSError(errors.EADDRNOTAVAIL)
+            leave(s, key)
+    finally:
+        rt.unlock()
+
+
+def leave(s, key):
+    iface = s._groups.pop(key)
+    group = key[0]
+    iface.link.leave(0x01005E000000 | group & 0x7FFFFF)
+    s._rt.host.ip.leave(group)
+
+
+def leave_all(s):
+    for key in list(s._groups):
+        leave(s, key)

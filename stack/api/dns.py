@@ -1,0 +1,59 @@
+"""net.dns: names to addresses and records.
+
+    resolve("example.test")        "10.0.0.7"
+    resolve("example.test", "MX")  [Record, ...]
+    query("example.test", "TXT")   an Answer: .rcode .records
+    servers() servers(["10.0.0.1"]) cache() flush()
+
+`net.aio.dns` has the same resolve and query to be awaited.
+"""
+
+from stack.api import _resolve, _runtime
+from stack.dns import message
+from stack.net import addr
+
+
+def resolve(name, type=None):
+    """The address of a name, text; with a type the records. OSError(-2) if there is none."""
+    rt = _runtime.current()
+    return rt.run(resolve_steps(rt, name, type))
+
+
+def query(name, type="A"):
+    """The Answer of the servers, whatever its rcode. OSError(-3) when none answered."""
+    rt = _runtime.current()
+    return rt.run(_resolve.answer_steps(rt, name, message.type_number(type)))
+
+
+def servers(new=None):
+    """The servers' addresses; given a list, use those from now on ([]: DHCP's again)."""
+    rt = _runtime.current()
+    if new is not None:
+        rt.dns_servers = [addr.parse(s) for s in new]
+    return [addr.format(s) for s in _resolve.servers(rt)]
+
+
+def cache():
+    """What is held: (name, type, seconds left, records) each."""
+    rt = _runtime.current()
+    held = rt.resolver.cache.list(rt.now())
+    return [(name, message.type_name(t), left, records) for name, t, left, records in held]
+
+
+def flush():
+    """Forget what is held."""
+    _runtime.current().resolver.cache.clear()
+
+
+def resolve_steps(rt, name, type):
+    if type is None:
+        return _resolve.address_steps(rt, name)
+    return _records_steps(rt, name, message.type_number(type))
+
+
+def _records_steps(rt, name, number):
+    answer = yield from _resolve.answer_steps(rt, name, number)
+    found = [r for r in answer.records if r.type == number or number == message.ANY]
+    if not found:
+        raise OSError(-2)
+    return found

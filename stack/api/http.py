@@ -1,0 +1,75 @@
+"""net.http: requests over HTTP/1.1 that wait.
+
+    r = net.http.get("http://example.test/")
+    r.status_code  r.headers  r.content  r.text  r.json()  r.http_version
+
+Options: params, headers, data, json, auth, timeout (seconds, of each wait; 30
+unless given, None for no end), allow_redirects, and stream=True, which leaves the
+body to r.read(n), r.readinto(buf) or r.iter(). `net.aio.http` is the same to be awaited.
+"""
+
+from stack.api import _address, _runtime
+from stack.api._streams import TcpStream, deadline_of
+from stack.http import client
+from stack.net import addr
+
+TIMEOUT_S = 30
+
+
+class Transport:
+    """Connections for the client: names resolved, TCP connected."""
+
+    def __init__(self, rt):
+        self._rt = rt
+
+    def connect(self, url, timeout):
+        rt = self._rt
+        if url.scheme != "http":
+            raise OSError("https needs TLS, which this image does not have yet")
+        deadline = deadline_of(rt, timeout)
+        try:
+            address = addr.parse(url.host)
+        except ValueError:
+            if ":" in url.host:
+                raise OSError(_address.EAI_FAMILY)
+            from stack.api import _resolve
+
+            address = addr.parse((yield from _resolve.address_steps(rt, url.host)))
+        stream = TcpStream(rt)
+        yield from stream.connect(address, url.port, deadline)
+        return stream
+
+
+def steps(rt, run, method, url, verify=None, **options):
+    """The request as steps. verify: for https, which needs TLS."""
+    options.setdefault("timeout", TIMEOUT_S)
+    return client.request(Transport(rt), run, method, url, **options)
+
+
+def request(method, url, **options):
+    rt = _runtime.current()
+    return rt.run(steps(rt, rt.run, method, url, **options))
+
+
+def get(url, **options):
+    return request("GET", url, **options)
+
+
+def head(url, **options):
+    return request("HEAD", url, **options)
+
+
+def post(url, **options):
+    return request("POST", url, **options)
+
+
+def put(url, **options):
+    return request("PUT", url, **options)
+
+
+def patch(url, **options):
+    return request("PATCH", url, **options)
+
+
+def delete(url, **options):
+    return request("DELETE", url, **options)

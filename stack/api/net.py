@@ -1,0 +1,133 @@
+"""net: what a person at the prompt wants to know and do. Also `sys.net`.
+
+    interfaces() connections() neighbors() routes() stats()
+    ping(host)  raw("eth0")  capture(...)
+    dns.resolve(name)  dns.query(name, type)  http.get(url)
+    aio.*  the calls that wait, to be awaited
+
+Not implemented yet: websocket; wifi says that there is no such interface.
+"""
+
+from stack.api import _runtime
+from stack.core import errors
+from stack.net import addr
+
+_LAZY = ("aio", "dns", "http")
+
+
+def __getattr__(name):
+    # What the prompt does not need is loaded when it is first named.
+    if name in _LAZY:
+        return getattr(__import__("stack.api." + name).api, name)
+    if name == "wifi":
+        raise OSError(errors.ENODEV, "no such interface: wifi")
+    raise AttributeError(name)
+
+
+def mac_text(mac):
+    """A MAC address, an int, as text."""
+    return ":".join(["%02x" % (mac >> i & 255) for i in range(40, -1, -8)])
+
+
+def interface(name):
+    """The Interface of a name. OSError(ENODEV)."""
+    iface = _runtime.current().host.interface(name)
+    if iface is None:
+        raise OSError(errors.ENODEV, "no such interface: %s" % name)
+    return iface
+
+
+def interfaces():
+    """A list of dicts: name mac ip4 ip6 mtu up driver, and counters."""
+    found = []
+    for i in _runtime.current().host.interfaces:
+        found.append(
+            {
+                "name": i.name,
+                "mac": mac_text(i.mac),
+                "ip4": addr.format_cidr(i.addr, i.prefix) if i.addr else None,
+                "ip6": None,
+                "mtu": i.mtu,
+                "up": i.up,
+                "driver": getattr(i.device, "driver", "none"),
+                "rx_frames": i.rx_frames,
+                "rx_bytes": i.rx_bytes,
+                "tx_frames": i.tx_frames,
+                "tx_bytes": i.tx_bytes,
+            }
+        )
+    return found
+
+
+def connections():
+    """TCP and UDP endpoints: a list of dicts; `local` and `remote` are "address:port"."""
+    rt = _runtime.current()
+    rt.lock()
+    try:
+        found = [e.info() for e in rt.host.tcp.connections()]
+        found.extend([e.info() for e in rt.host.udp.endpoints()])
+    finally:
+        rt.unlock()
+    for d in found:
+        for end in ("local", "remote"):
+            a = d.pop(end + "_addr", None)
+            port = d.pop(end + "_port", 0)
+            if a is not None:
+                d[end] = "%s:%d" % (addr.format(a), port)
+    return found
+
+
+def neighbors():
+    """Who is near: dicts with interface, mac, ip4 (None: only seen), state, and age in seconds."""
+    rt = _runtime.current()
+    rt.lock()
+    try:
+        found = rt.host.neighbors(rt.now())
+    finally:
+        rt.unlock()
+    return [
+        {
+            "interface": d["iface"],
+            "mac": mac_text(d["mac"]) if d["mac"] else None,
+            "ip4": addr.format(d["addr"]) if d["addr"] else None,
+            "state": d["state"],
+            "age": d["age_us"] // 1000000,
+        }
+        for d in found
+    ]
+
+
+def routes():
+    """The routes, as text."""
+    return [repr(r) for r in _runtime.current().host.ip.routes]
+
+
+def stats():
+    """Counters: {"counts": {...}, "drops": {...}}; a drop's name is "layer.reason"."""
+    s = _runtime.current().host.stats
+    return {"counts": dict(s.counts), "drops": dict(s.drops)}
+
+
+def ping(host, count=4, interval=1.0, size=56, timeout=1.0, quiet=False):
+    """Send echo requests and print the answers. A PingResult: sent, received, rtts (ms)."""
+    from stack.api import _ping
+
+    rt = _runtime.current()
+    return rt.run(_ping.steps(rt, host, count, interval, size, timeout, quiet))
+
+
+def raw(name="eth0", ethertype=0, accept=None, outgoing=False):
+    """Whole Ethernet frames: an object with send(frame) and recv(). See stack/api/_raw.py."""
+    from stack.api import _raw
+
+    return _raw.Raw(interface(name), ethertype, accept, outgoing)
+
+
+def capture(name="eth0", count=0, seconds=0, file=None, snaplen=65549):
+    """Print a line for each frame, or write a pcap file, until Ctrl-C, `count` or `seconds`.
+
+    file: a path or an open binary file. Returns how many frames there were.
+    """
+    from stack.api import _raw
+
+    return _raw.capture(interface(name), count, seconds, file, snaplen)
