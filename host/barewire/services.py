@@ -82,7 +82,7 @@ def dnsmasq(host, names=None, first=100, last=199, lease="1h", options=()):
     hosts.write_text("".join(f"{ip} {name}\n" for name, ip in names.items()))
     argv = [
         _program("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-",
-        "--user=root", "--group=root", "--no-resolv", "--no-hosts", f"--addn-hosts={hosts}",
+        "--user=", "--group=", "--no-resolv", "--no-hosts", f"--addn-hosts={hosts}",
         "--local=/test/", "--interface=eth0", "--bind-interfaces", "--pid-file=",
         f"--dhcp-leasefile={directory / 'leases'}", "--dhcp-authoritative", "--no-ping",
         f"--dhcp-range={lab.address(first)},{lab.address(last)},{lease}",

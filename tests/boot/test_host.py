@@ -1,11 +1,16 @@
 """The host side itself, without a guest: labs, links, romfs, the command line."""
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+import barewire
 from barewire import qemu, romfs
 from barewire.impair import Impairment
 from barewire.net import UserNet, parse_port
@@ -39,6 +44,46 @@ def test_labs_have_no_way_out_and_do_not_meet(rig):
     assert "default" not in one.gateway.run("ip", "route").stdout
     done = one.gateway.run("ping", "-c", "1", "-W", "0.2", two_only.ip, check=False)
     assert done.returncode != 0
+
+
+_ROOTLESS = """
+import os
+from barewire.impair import Impairment
+from barewire.lab import Lab
+assert os.getuid() == 65534
+with Lab() as lab:
+    one, two = lab.add_host("one", 1), lab.add_host("two", 2)
+    assert "1 received" in one.ping(two.ip)
+    tap, link = lab.tap(), lab.link(Impairment(loss=0.1))
+    assert len(lab.capture.frames()) >= 4 and link.link.counters()
+print("a bridge without root")
+"""
+
+
+@pytest.mark.bridge
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: every other bridged test shows it")
+def test_a_lab_without_root():
+    """As user nobody, in a user namespace, with /dev/net/tun of the mode Debian gives it."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)
+        shutil.copytree(Path(barewire.__file__).parent, folder / "barewire")
+        (folder / "main.py").write_text(_ROOTLESS)
+        as_nobody = "exec setpriv --reuid 65534 --regid 65534 --clear-groups"
+        for python in (sys.executable, "/usr/bin/python3"):  # one that nobody may run
+            argv = ["sh", "-c", f"{as_nobody} {python} -c pass"]
+            if subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0:
+                break
+        else:
+            pytest.skip("no Python here that the user nobody may run")
+        script = f"""set -e
+        mknod {folder}/tun c 10 200 && chmod 666 {folder}/tun
+        mount --bind {folder}/tun /dev/net/tun
+        {as_nobody} env PYTHONDONTWRITEBYTECODE=1 {python} {folder}/main.py"""
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, cwd=folder
+        )
+        assert done.stdout.strip() == "a bridge without root", done.stderr
 
 
 def _carry(rig, impairment, count):
