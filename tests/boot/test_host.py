@@ -71,7 +71,7 @@ def test_a_lab_without_root():
         (folder / "main.py").write_text(_ROOTLESS)
         as_nobody = "exec setpriv --reuid 65534 --regid 65534 --clear-groups"
         for python in (sys.executable, "/usr/bin/python3"):  # one that nobody may run
-            argv = ["sh", "-c", f"{as_nobody} {python} -c pass"]
+            argv = ["sh", "-c", f"{as_nobody} env {python} -c pass"]
             if subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0:
                 break
         else:
