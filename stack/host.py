@@ -155,6 +155,7 @@ class Host:
         if dhcp is not None:
             dhcp.close(now)
         self.ip.remove_address(iface, now)
+        iface.dns = ()
         if dns:
             self._static_dns = list(dns)
         if mode == "static":
@@ -180,9 +181,8 @@ class Host:
         if self._static_dns:
             return list(self._static_dns)
         out = []
-        for d in self._dhcp.values():
-            if d.client.lease is not None:
-                out.extend(d.client.lease.dns)
+        for iface in self.interfaces:
+            out.extend(iface.dns)
         return out
 
     @property
@@ -192,23 +192,6 @@ class Host:
             if d.client.lease is not None and d.client.lease.domain:
                 return d.client.lease.domain
         return ""
-
-    def neighbors(self, now):
-        """Who is on our links: dicts with iface, addr (0: only heard), mac, state, age_us."""
-        from stack.link.arp import NAMES
-
-        out = []
-        for iface in self.interfaces:
-            if iface.loopback:
-                continue
-            known = {}
-            for e in iface.arp.entries():
-                known[e.mac] = True
-                out.append(_neighbor(iface, e.addr, e.mac, NAMES[e.state], now - e.heard))
-            for mac, age in iface.link.seen(now):
-                if mac not in known:
-                    out.append(_neighbor(iface, 0, mac, "seen", age))
-        return out
 
     def stop(self):
         """Stop the devices: after this they touch no memory."""
@@ -229,10 +212,6 @@ class Host:
     def _tell(self, iface):
         for watcher in self.watchers:
             watcher(iface)
-
-
-def _neighbor(iface, addr, mac, state, age):
-    return {"iface": iface.name, "addr": addr, "mac": mac, "state": state, "age_us": age}
 
 
 class _Dhcp:
@@ -327,12 +306,14 @@ class _Dhcp:
         now = self._now
         if lease is None:
             ip.remove_address(iface, now)
+            iface.dns = ()
             host._tell(iface)
             return
         if iface.addr != lease.addr or iface.prefix != lease.prefix:
             ip.remove_address(iface, now)
             ip.add_address(iface, lease.addr, lease.prefix)
             iface.arp.announce(now)
+        iface.dns = lease.dns
         routes = host.routes
         routes.remove_iface(iface, "dhcp")
         # RFC 3442: "the DHCP client MUST ignore the Router option" where it has routes.

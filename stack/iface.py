@@ -26,6 +26,7 @@ class Interface:
         self.mac = int.from_bytes(device.mac, "big")
         self.mtu = device.mtu
         self.addr = self.prefix = 0
+        self.dns = ()  # name servers that DHCP gave
         self.enabled = True
         self.up = device.link_up
         self.ip = ip
