@@ -477,6 +477,11 @@ class Asm:
         self._legacy(b"\x0f\x3a\x22", x.n, src, 1, prefix=b"\x66", tail=1)
         self._imm(n, 1)
 
+    def vpinsrd(self, dst, a, src, n):
+        self._text("vpinsrd", dst, a, src, n)
+        self._vex(_66, _0F3A, 0x22, dst.n, a.n, src, tail=1)
+        self._imm(n, 1)
+
     def vextracti128(self, dst, src, n):
         self._text("vextracti128", dst, src, n)
         self._vex(_66, _0F3A, 0x39, src.n, 0, dst, l=1, tail=1)

@@ -43,7 +43,7 @@ def _operand(o, a, size):
 def _ours(a, name, operands):
     regs = [o.size for o in operands if isinstance(o, (Reg, Mem)) and o.size]
     size = regs[0] if regs and regs[0] in (4, 8) else 1
-    if name in ("shl", "shr", "sar", "rol", "ror", "rorx", "shld", "shrd", "pextrq", "pinsrq"):
+    if name in ("shl", "shr", "sar", "rol", "ror", "rorx", "shld", "shrd", "pextrq", "pinsrq", "vpinsrd"):
         size = 1
     if name == "movabs":
         size = 8
@@ -155,6 +155,7 @@ def test_integer(tmp_path):
         a.movq(r, XMM[2])
         a.pinsrq(XMM[9], r, 1)
         a.pextrq(r, XMM[2], 1)
+        a.vpinsrd(XMM[9], XMM[2], r.d, 3)
     for m in _MEMS:
         a.mov(m, GPR[6])
         a.mov(m, GPR[6].b)
