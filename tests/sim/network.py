@@ -54,6 +54,7 @@ class Header:
     def __init__(self, src, dst):
         self.src = src
         self.dst = dst
+        self.kind = 1
         self.base = pseudo(src, dst)
 
     def pseudo(self, length):
@@ -76,6 +77,8 @@ class Path:
         self.dst = dst
         self.mtu = side.mtu
         self.caps = side.caps
+        self.kind = 1
+        self.gso_max = 65536 if side.caps & CAP_TSO4 else 0
         self._pseudo = pseudo(src, dst)
 
     def pseudo(self, proto):
@@ -99,7 +102,8 @@ class Ip:
 class Side:
     """A host: Tcp, its buffers and pool, and a device with a short ring."""
 
-    def __init__(self, sim, name, addr, caps=0, mtu=1500, ring=64, frames=128, **options):
+    def __init__(self, sim, name, addr, caps=0, mtu=1500, ring=64, frames=128, frame_size=2048,
+                 **options):
         self.sim = sim
         self.name = name
         self.addr = addr
@@ -112,7 +116,7 @@ class Side:
         self.timers = Timers()
         self.stats = Stats()
         self.buffers = Buffers()
-        self.pool = FramePool([bytearray(HEADROOM + 320) for _ in range(frames)])
+        self.pool = FramePool([bytearray(frame_size) for _ in range(frames)])
         self.tcp = Tcp(Ip(self), self.timers, sim.random.bytes, self.stats, self.buffers,
                        self.pool, **options)
         self.frame = Frame(bytearray(HEADROOM + 66000))

@@ -17,6 +17,7 @@ from micropython import const
 
 from stack.core import checksum
 from stack.core.errors import ENETUNREACH, ENOBUFS
+from stack.core.frame import HEADROOM
 from stack.core.timers import NEVER
 from stack.transport import demux
 from stack.transport.tcp import options, output
@@ -30,6 +31,7 @@ from stack.wire import tcp as wire
 from stack.wire.tcp import ACK, FIN, RST, SYN
 
 _M = const(0xFFFFFFFF)
+_UNICAST = const(1)  # iph.kind: what the destination address is (stack/wire/ipv4.py)
 
 # Connections of a host: about 3 KB each when idle (buffers come and go with
 # data), so 12,000 are 36 MB. A host with less memory says less.
@@ -59,6 +61,8 @@ class Tcp:
         self.stats = stats
         self.buffers = buffers
         self.pool = pool
+        # What a frame's own buffer holds behind the headers: pieces up to this may be copied.
+        self.copy_max = pool.size - HEADROOM
         self.snd_max = snd_max
         self.rcv_max = rcv_max
         self.rcv_wscale = options.scale_for(rcv_max)
@@ -90,7 +94,9 @@ class Tcp:
         EADDRNOTAVAIL, ENOBUFS.
         """
         path = self.ip.path(remote_addr, local_addr)
-        if path is None:
+        # MUST-45: "reject as an error a local OPEN call for an invalid remote IP address
+        # (e.g., a broadcast or multicast address)".
+        if path is None or path.kind != _UNICAST:
             raise OSError(ENETUNREACH)
         if self.full():
             raise OSError(ENOBUFS)
@@ -118,7 +124,7 @@ class Tcp:
     # -- what the IP layer calls
 
     def on_packet(self, iph, f, now):
-        """A segment at f.off; iph has src, dst and pseudo(length)."""
+        """A segment at f.off; iph has src, dst, kind and pseudo(length)."""
         n = f.end - f.off
         if not f.csum_ok and checksum.add(f.buf, f.off, n, iph.pseudo(n)) != 0xFFFF:
             self.stats.drop("tcp.checksum")
@@ -132,9 +138,9 @@ class Tcp:
             e.on_segment(h, f, now)
             return
         l = self.flows.listener(iph.dst, h.dst_port)
-        if not h.src_port or _odd_address(iph.src) or _odd_address(iph.dst):
+        if iph.kind != _UNICAST or not h.src_port:
             # MUST-57: "silently discard an incoming SYN segment that is addressed to a
-            # broadcast or multicast address".
+            # broadcast or multicast address"; so with everything else.
             self.stats.drop("tcp.address")
         elif l is not None:
             l.on_segment(iph, h, f, now)
@@ -285,8 +291,3 @@ class Tcp:
 
     def add_time_wait(self, c, now):
         self.time_waits.add(c, now)
-
-
-def _odd_address(addr):
-    """Multicast, broadcast and zero: no TCP peer has them. (IPv6 brings its own test.)"""
-    return isinstance(addr, int) and (addr >= 0xE0000000 or not addr)

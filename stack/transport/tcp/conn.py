@@ -16,7 +16,6 @@ from micropython import const
 from stack.core.errors import (
     ECONNABORTED, EMSGSIZE, ENOTCONN, EPIPE, POLLERR, POLLHUP, POLLIN, POLLOUT,
 )
-from stack.core.frame import CAP_TX_CSUM
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
 from stack.transport.tcp import input, options, output, timer
@@ -32,18 +31,20 @@ USER_TIMEOUT_US = const(300_000_000)
 # A ring of a new connection may hold this much; it doubles with use up to the
 # host's snd_max and rcv_max. Storage is taken only when bytes are there.
 START_LIMIT = const(65536)
+# What is never held back as a small segment, be the MSS as large as on the loopback.
+_FULL = const(4096)
 
 
 class Connection:
     __slots__ = (
-        "tcp", "path", "pseudo", "tx_csum", "local_addr", "local_port", "remote_addr",
+        "tcp", "path", "path_mtu", "path_gso", "pseudo", "local_addr", "local_port", "remote_addr",
         "remote_port", "ports", "key", "flow_next",
         "state", "error", "soft_error", "waker", "orphan", "eof_seen",
         "iss", "snd_una", "snd_nxt", "snd_max", "snd_wnd", "snd_wl1", "snd_wscale", "max_wnd",
-        "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "nodelay",
+        "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "full", "nodelay",
         "rtt", "timing", "rtt_seq", "rtt_at", "sent_at", "progress_at", "syn_lost",
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
-        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss", "adv_mss",
+        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss", "adv_mss", "peer_mss", "ack_every",
         "acked_to", "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
         "timer_at", "timer_index",
@@ -57,7 +58,6 @@ class Connection:
         self.tcp = tcp
         self.path = path
         self.pseudo = path.pseudo(output.PROTO)
-        self.tx_csum = path.caps & CAP_TX_CSUM
         self.local_addr = path.src
         self.remote_addr = path.dst
         self.local_port = local_port
@@ -81,7 +81,7 @@ class Connection:
         self.send_waits = False  # the program found the ring full
         self.nodelay = False
         self.adv_mss = options.local_mss(path)
-        self.mss = self.gso = 0
+        self.mss = self.gso = self.full = 0
 
         self.rtt = Rtt()
         self.timing = False
@@ -99,6 +99,7 @@ class Connection:
         self.ooo = None
         self.rcv_fin = -1  # ring position of a FIN that came early
         self.rcv_mss = options.DEFAULT_MSS
+        self.ack_every = 2 * options.DEFAULT_MSS
         self.ack_now = False
         self.rcv_filled = 0  # octets read since the receive limit last grew
         self.challenges = 0
@@ -163,8 +164,13 @@ class Connection:
         self._set_send_mss(mss)
 
     def _set_send_mss(self, peer_mss):
-        self.mss = mss = options.send_mss(self.path, peer_mss)
-        self.gso = output.gso_bytes(self.path, mss)
+        self.peer_mss = peer_mss
+        path = self.path
+        self.path_mtu = path.mtu
+        self.path_gso = path.gso_max
+        self.mss = mss = options.send_mss(path, peer_mss)
+        self.gso = output.gso_bytes(path, mss)
+        self.full = mss if mss < _FULL else _FULL
         self.cc.set_mss(mss, self.tcp.initial_segments)
 
     def on_established(self, now):
@@ -415,7 +421,7 @@ class Connection:
             return
         if code == EMSGSIZE:
             if self.state >= ESTABLISHED:
-                self._shrink()
+                self.follow_path()
             return
         if self.state == SYN_SENT and code in _HARD:
             # "These are hard error conditions, so TCP implementations SHOULD abort" (SHLD-26).
@@ -424,11 +430,11 @@ class Connection:
             # MUST-54 and RFC 5461, 4: soft, and in a synchronized state every one is.
             self.soft_error = code
 
-    def _shrink(self):
-        """The path's MTU fell below what we send: smaller segments, and again from SND.UNA."""
-        mss = options.send_mss(self.path, self.mss)
-        if mss < self.mss:
-            self._set_send_mss(mss)
+    def follow_path(self):
+        """The path's MTU or offload has changed. Segments that were too big go again."""
+        before = self.mss
+        self._set_send_mss(self.peer_mss)
+        if self.mss < before and self.state >= ESTABLISHED and not self.fin_acked:
             self.snd_nxt = self.snd_una
             self.timing = False
             self.tcp.make_ready(self)

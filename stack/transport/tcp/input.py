@@ -30,6 +30,8 @@ _PREDICT = FIN | SYN | RST | ACK | URG
 # RFC 9293 3.8.6.3: "an ACK SHOULD NOT be excessively delayed; in particular, the
 # delay MUST be less than 0.5 seconds" (MUST-40).
 DELACK_US = const(40_000)
+# Two segments of the loopback's size would be more than a window.
+_ACK_EVERY_MAX = const(16384)
 
 # RFC 5961, 7: "no more than N challenge ACKs in any M second period", 10 in 5 s.
 # By connection, since a count by host can be read by an attacker (CVE-2016-5696).
@@ -133,9 +135,12 @@ def _on_next(c, f, n, now):
     c.rx_bytes += took
     if n > c.rcv_mss:
         c.rcv_mss = n if n < c.adv_mss else c.adv_mss
+        n = c.rcv_mss << 1
+        c.ack_every = n if n < _ACK_EVERY_MAX else _ACK_EVERY_MAX
+        n = f.end - f.off
     # RFC 9293: "an ACK SHOULD be generated for at least every second full-sized
     # segment" (SHLD-18). What a device joined counts as the segments it was.
-    if c.rcv_nxt - c.acked_to & _M >= c.rcv_mss << 1 or took < n:
+    if c.rcv_nxt - c.acked_to & _M >= c.ack_every or n > c.adv_mss or took < n:
         c.ack_now = True
         if not c.ready:
             c.tcp.make_ready(c)

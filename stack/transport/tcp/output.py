@@ -19,7 +19,6 @@ from micropython import const
 
 from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
-from stack.core.mem import copy
 from stack.core.timers import NEVER
 from stack.transport.tcp import options
 from stack.transport.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -49,9 +48,13 @@ def emit(c, now, turns):
         return _emit_handshake(c, now)
     if c.state == TIME_WAIT:
         return DONE
+    path = c.path
+    if path.mtu != c.path_mtu or path.gso_max != c.path_gso:
+        c.follow_path()
     if c.rexmit_one and not _emit_retransmission(c, now):
         return BLOCKED
     ring = c.snd
+    full = c.full
     mss = c.mss
     cwnd = c.cc.cwnd + c.inflate
     used = 0
@@ -79,8 +82,8 @@ def emit(c, now, turns):
             n = c.gso
         span = ring.size - (ring.head + sent & ring.size - 1)
         flags = ACK
-        if n >= span:
-            n = span
+        if n > span and (n > mss or n > c.tcp.copy_max):
+            n = span  # the ring's end; small pieces are joined by copying
         elif n < left:
             if n > mss:
                 n -= n % mss
@@ -88,11 +91,11 @@ def emit(c, now, turns):
             # their way and this is a small part of the window (as Linux defers TSO).
             if n < c.gso and sent and n < cwnd >> 2 and not c.dupacks:
                 break
-            if n < mss and n < c.max_wnd >> 1 and c.snd_nxt == c.snd_max:
+            if n < full and n < c.max_wnd >> 1 and c.snd_nxt == c.snd_max:
                 if not sent:
                     _persist(c, now, OVERRIDE_US)
                 break
-        elif n < mss:
+        elif n < full:
             # All there is, and not full: Nagle.
             if not c.nodelay and not c.fin_queued and c.snd_nxt == c.snd_max and _small_out(c):
                 break
@@ -168,7 +171,7 @@ def _send_first(c, limit, now):
         n = limit
     elif c.fin_queued and c.snd_max != c.snd_una + n & _M:
         flags = ACK | FIN
-    if n:
+    if n > c.tcp.copy_max:
         span = ring.size - (ring.head & ring.size - 1)
         if n > span:
             n = span
@@ -243,8 +246,8 @@ def window(c):
 def segment(c, seq, n, flags, now):
     """Send n octets of the send ring from `seq`. False: no frame or the device is full.
 
-    The octets lie in one piece (the caller looked). n above the MSS: the device
-    cuts. Timers and the round-trip measurement are kept here.
+    The octets lie in one piece, or are no more than `copy_max` (the caller looked).
+    n above the MSS: the device cuts. Timers and the round-trip measurement are kept here.
     """
     tcp = c.tcp
     f = tcp.pool.get()
@@ -254,8 +257,8 @@ def segment(c, seq, n, flags, now):
     if n:
         ring = c.snd
         i = ring.head + (seq - c.snd_una & _M) & ring.size - 1
-        if n <= _COPY_MAX and f.end + n <= len(f.buf):
-            copy(f.buf, f.end, ring.buf, i, n)
+        if n <= _COPY_MAX or i + n > ring.size:
+            ring.peek(i, f.buf, f.end, n)
             f.end += n
         else:
             f.data = ring.buf
@@ -275,7 +278,7 @@ def segment(c, seq, n, flags, now):
         w = window(c)
     s = c.pseudo + header + n
     s = (s & 0xFFFF) + (s >> 16)
-    if c.tx_csum:
+    if c.path.caps & CAP_TX_CSUM:
         f.csum_start = o
         f.csum_offset = CSUM_OFFSET
         wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, s)
@@ -297,6 +300,8 @@ def segment(c, seq, n, flags, now):
     end = seq + n & _M
     c.sent_at = now
     if seq == c.snd_max:
+        if seq == c.snd_una:
+            c.progress_at = now  # from here on the peer may be slow
         if not c.timing:
             c.timing = True
             c.rtt_seq = end
@@ -315,8 +320,6 @@ def segment(c, seq, n, flags, now):
         c.rexmit_at = at = now + c.rtt.timeout_us()
         if c.timer_index < 0 or at < c.timer_at:
             tcp.arm(c, at)
-        if seq == c.snd_una:
-            c.progress_at = now
     return True
 
 
@@ -368,7 +371,7 @@ def send_bare(tcp, path, ports, seq, ack, flags, w, now, mss=0, wscale=-1):
 def gso_bytes(path, mss):
     """The largest payload of one frame on this path: the MSS, or whole segments up to gso_max."""
     if path.caps & CAP_TSO4:
-        most = path.iface.device.gso_max
+        most = path.gso_max
         if most > _GSO_LIMIT:
             most = _GSO_LIMIT
         n = most // mss * mss

@@ -116,13 +116,12 @@ def _override(c, now):
     n = ring.tail - ring.head
     if not n:
         return
-    span = ring.span(ring.head)
     if n > c.snd_wnd:
         n = c.snd_wnd
-    if n > span:
-        n = span
     if n > c.mss:
         n = c.mss
+    if n > c.tcp.copy_max and n > ring.span(ring.head):
+        n = ring.span(ring.head)
     if not output.segment(c, c.snd_una, n, output.ACK, now):
         c.persist_at = now + output.OVERRIDE_US
 

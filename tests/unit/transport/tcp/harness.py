@@ -23,7 +23,9 @@ from stack.wire import tcp as wire
 L = 5000  # our ISS
 R = 1000000  # the peer's
 OUR = 0x0A000002
+OUR2 = 0x0A000003  # another address of ours
 PEER = 0x0A000001
+PEER2 = 0x0A000009
 OUR_PORT = 80
 PEER_PORT = 40000
 MS = 1000
@@ -105,6 +107,11 @@ def seg(flags="A", seq=None, ack=None, data=b"", n=None, wnd=None, mss=None, wsc
     return Seg(flags, seq, ack, data, n, wnd, mss, wscale, gso, options, port, peer_port)
 
 
+def kind(dst):
+    """What the IP layer calls an address: 1 unicast, 2 broadcast, 3 multicast."""
+    return 2 if dst == 0x0AFFFFFF else 3 if dst >> 28 == 14 else 1
+
+
 class FakeDevice:
     def __init__(self, gso_max):
         self.gso_max = gso_max
@@ -124,6 +131,8 @@ class FakePath:
         self.mtu = s.mtu
         self.caps = s.caps
         self.iface = s.iface
+        self.gso_max = s.iface.device.gso_max if s.caps & CAP_TSO4 else 0
+        self.kind = kind(dst)
 
     def pseudo(self, proto):
         b = bytearray(10)
@@ -156,7 +165,7 @@ class FakeIp:
         assert proto == 6
 
     def path(self, dst, src=0):
-        if dst >> 24 != 10:
+        if dst >> 24 != 10 and dst >> 28 != 14 or src not in (0, OUR, OUR2):
             return None
         return FakePath(self.s, dst, src or OUR)
 
@@ -165,6 +174,7 @@ class IpHeader:
     def __init__(self, src, dst):
         self.src = src
         self.dst = dst
+        self.kind = kind(dst)
 
     def pseudo(self, length):
         b = bytearray(12)
@@ -230,7 +240,7 @@ class Script:
         self.stats = Stats()
         self.timers = Timers()
         self.buffers = Buffers()
-        self.pool = FramePool([bytearray(HEADROOM + 320) for _ in range(frames)])
+        self.pool = FramePool([bytearray(2048) for _ in range(frames)])
         self.random = 1
         self.tcp = Tcp(FakeIp(self), self.timers, self.rng, self.stats, self.buffers, self.pool,
                        **options)
