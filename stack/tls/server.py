@@ -374,7 +374,7 @@ def _extensions(c, hello):
     if c.config.record_size_limit and hello.record_size_limit:
         limit = messages.u16_body(c.config.record_size_limit)
         x.append((messages.EXT_RECORD_SIZE_LIMIT, limit))
-    if hello.server_name and not c.resumed:
+    if hello.server_name:
         x.append((messages.EXT_SERVER_NAME, b""))
     if c.alpn is not None:
         x.append((messages.EXT_ALPN, messages.alpn_body([c.alpn])))
@@ -411,7 +411,7 @@ def _check_certificate(c, raw):
 def _ticket(c, resumption, i, peer_until):
     """A NewSessionTicket, or None if the state is too large for one. Section 4.6.1."""
     config = c.config
-    nonce = bytes((i,))
+    nonce = bytes((0, i))
     state = TicketState()
     state.suite = c.suite
     state.psk = schedule.resumption_psk(c.suite.hash, resumption, nonce)
