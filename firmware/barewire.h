@@ -8,30 +8,19 @@
 
 #define NEVER UINT64_MAX
 
-static inline uint8_t inb(uint16_t port) {
-    uint8_t v;
-    __asm__ volatile ("inb %1, %0" : "=a" (v) : "Nd" (port));
-    return v;
-}
-static inline uint16_t inw(uint16_t port) {
-    uint16_t v;
-    __asm__ volatile ("inw %1, %0" : "=a" (v) : "Nd" (port));
-    return v;
-}
-static inline uint32_t inl(uint16_t port) {
-    uint32_t v;
-    __asm__ volatile ("inl %1, %0" : "=a" (v) : "Nd" (port));
-    return v;
-}
-static inline void outb(uint16_t port, uint8_t v) {
-    __asm__ volatile ("outb %0, %1" : : "a" (v), "Nd" (port));
-}
-static inline void outw(uint16_t port, uint16_t v) {
-    __asm__ volatile ("outw %0, %1" : : "a" (v), "Nd" (port));
-}
-static inline void outl(uint16_t port, uint32_t v) {
-    __asm__ volatile ("outl %0, %1" : : "a" (v), "Nd" (port));
-}
+#define PORT_ACCESS(suffix, type) \
+    static inline type in##suffix(uint16_t port) { \
+        type v; \
+        __asm__ volatile ("in" #suffix " %1, %0" : "=a" (v) : "Nd" (port)); \
+        return v; \
+    } \
+    static inline void out##suffix(uint16_t port, type v) { \
+        __asm__ volatile ("out" #suffix " %0, %1" : : "a" (v), "Nd" (port)); \
+    }
+PORT_ACCESS(b, uint8_t)
+PORT_ACCESS(w, uint16_t)
+PORT_ACCESS(l, uint32_t)
+
 static inline uint64_t rdtsc(void) {
     uint32_t lo, hi;
     __asm__ volatile ("rdtsc" : "=a" (lo), "=d" (hi));
@@ -110,5 +99,6 @@ extern uint32_t serial_overflows;
 void hw_event_post(void);
 void hw_start(uint8_t *arena, uint8_t *arena_end);
 void hw_stop(void);
+void hw_run_exit_functions(void);
 
 #endif

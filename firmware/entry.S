@@ -25,75 +25,39 @@ trap_stubs:
     .endr
 
 fault:
-    push %rax
-    push %rbx
-    push %rcx
-    push %rdx
-    push %rsi
-    push %rdi
-    push %rbp
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    .irp r, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    push %\r
+    .endr
     cld
     mov %rsp, %rdi
     mov %rsp, %rbp
     and $~15, %rsp
     call on_fault               /* returns only from a fault that it cured */
     mov %rbp, %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rbp
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rbx
-    pop %rax
+    .irp r, r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax
+    pop %\r
+    .endr
     add $16, %rsp
     iretq
 
 interrupt:
-    push %rax
-    push %rcx
-    push %rdx
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
+    .irp r, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+    push %\r
+    .endr
     mov 72(%rsp), %edi
     sub $264, %rsp
-    .irp r, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    .irp r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
     movups %xmm\r, 16*\r(%rsp)
     .endr
     cld
     call on_interrupt
-    .irp r, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    .irp r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
     movups 16*\r(%rsp), %xmm\r
     .endr
     add $264, %rsp
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rax
+    .irp r, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
+    pop %\r
+    .endr
     add $8, %rsp
     iretq
 

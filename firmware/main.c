@@ -41,6 +41,7 @@ static void exit_with(mp_obj_t exc) {
         mp_obj_print(value, PRINT_STR);
         mp_print_str(&mp_plat_print, "\n");
     }
+    hw_run_exit_functions();
     power_off(status);
 }
 

@@ -16,6 +16,17 @@
 
 #define INT(v) MP_OBJ_NEW_SMALL_INT(v)
 
+// A function of the module with 0 to 2 arguments, or FUNV: from lo to hi of them in `args`.
+#define FUN0(name) DEFINE(name, 0, void)
+#define FUN1(name, a) DEFINE(name, 1, mp_obj_t a)
+#define FUN2(name, a, b) DEFINE(name, 2, mp_obj_t a, mp_obj_t b)
+#define FUNV(name, lo, hi) static mp_obj_t hw_##name(size_t n_args, const mp_obj_t *args); \
+    static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_##name##_obj, lo, hi, hw_##name); \
+    static mp_obj_t hw_##name(size_t n_args, const mp_obj_t *args)
+#define DEFINE(name, n, ...) static mp_obj_t hw_##name(__VA_ARGS__); \
+    static MP_DEFINE_CONST_FUN_OBJ_##n(hw_##name##_obj, hw_##name); \
+    static mp_obj_t hw_##name(__VA_ARGS__)
+
 // Every bit of an int, as machine code and 64-bit registers want them.
 static uint64_t get_u64(mp_obj_t o) {
     return mp_obj_is_small_int(o) ? (uint64_t)MP_OBJ_SMALL_INT_VALUE(o) : (uint64_t)mp_obj_get_int_truncated(o);
@@ -33,71 +44,62 @@ static uint64_t get_time(mp_obj_t o) {
 // ---- ports and memory ----
 
 #define PORT(suffix, type) \
-    static mp_obj_t hw_in##suffix(mp_obj_t port) { \
+    FUN1(in##suffix, port) { \
         return INT(in##suffix(mp_obj_get_int(port))); \
     } \
-    static MP_DEFINE_CONST_FUN_OBJ_1(hw_in##suffix##_obj, hw_in##suffix); \
-    static mp_obj_t hw_out##suffix(mp_obj_t port, mp_obj_t v) { \
+    FUN2(out##suffix, port, v) { \
         out##suffix(mp_obj_get_int(port), (type)get_u64(v)); \
         return mp_const_none; \
-    } \
-    static MP_DEFINE_CONST_FUN_OBJ_2(hw_out##suffix##_obj, hw_out##suffix);
+    }
 PORT(b, uint8_t)
 PORT(w, uint16_t)
 PORT(l, uint32_t)
 
 #define MEMORY(bits) \
-    static mp_obj_t hw_read##bits(mp_obj_t addr) { \
+    FUN1(read##bits, addr) { \
         return INT(*(volatile uint##bits##_t *)get_u64(addr)); \
     } \
-    static MP_DEFINE_CONST_FUN_OBJ_1(hw_read##bits##_obj, hw_read##bits); \
-    static mp_obj_t hw_write##bits(mp_obj_t addr, mp_obj_t v) { \
+    FUN2(write##bits, addr, v) { \
         *(volatile uint##bits##_t *)get_u64(addr) = get_u64(v); \
         return mp_const_none; \
-    } \
-    static MP_DEFINE_CONST_FUN_OBJ_2(hw_write##bits##_obj, hw_write##bits);
+    }
 MEMORY(8)
 MEMORY(16)
 MEMORY(32)
 
-static mp_obj_t hw_mem(mp_obj_t addr, mp_obj_t n) {
+FUN2(mem, addr, n) {
     return mp_obj_new_bytearray_by_ref(mp_obj_get_int(n), (void *)get_u64(addr));
 }
-static MP_DEFINE_CONST_FUN_OBJ_2(hw_mem_obj, hw_mem);
 
-static mp_obj_t hw_addr(mp_obj_t buf) {
+FUN1(addr, buf) {
     mp_buffer_info_t b;
     mp_get_buffer_raise(buf, &b, MP_BUFFER_READ);
     return INT((uintptr_t)b.buf);
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_addr_obj, hw_addr);
 
 // copy(dst, dst_off, src, src_off, n)
-static mp_obj_t hw_copy(size_t n_args, const mp_obj_t *a) {
-    (void)n_args;
+FUNV(copy, 5, 5) {
     mp_buffer_info_t d, s;
-    mp_get_buffer_raise(a[0], &d, MP_BUFFER_WRITE);
-    mp_get_buffer_raise(a[2], &s, MP_BUFFER_READ);
-    size_t to = mp_obj_get_int(a[1]), from = mp_obj_get_int(a[3]), n = mp_obj_get_int(a[4]);
+    mp_get_buffer_raise(args[0], &d, MP_BUFFER_WRITE);
+    mp_get_buffer_raise(args[2], &s, MP_BUFFER_READ);
+    size_t to = mp_obj_get_int(args[1]), from = mp_obj_get_int(args[3]), n = mp_obj_get_int(args[4]);
     if (to > d.len || n > d.len - to || from > s.len || n > s.len - from) {
         mp_raise_msg(&mp_type_IndexError, MP_ERROR_TEXT("copy outside of a buffer"));
     }
     memmove((char *)d.buf + to, (const char *)s.buf + from, n);
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_copy_obj, 5, 5, hw_copy);
 
-static mp_obj_t hw_fence(void) {
+FUN0(fence) {
     __asm__ volatile ("mfence" : : : "memory");
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_fence_obj, hw_fence);
 
 // ---- the DMA arena: memory outside the heap, given out until a reset ----
 
 static uint8_t *dma_next, *dma_end;
 
-static mp_obj_t hw_dma(size_t n_args, const mp_obj_t *args) {
+FUNV(dma, 1, 2) {
     size_t n = mp_obj_get_int(args[0]), align = n_args > 1 ? mp_obj_get_int(args[1]) : 64;
     if (align == 0 || align & (align - 1)) {
         mp_raise_ValueError(MP_ERROR_TEXT("alignment must be a power of two"));
@@ -111,12 +113,10 @@ static mp_obj_t hw_dma(size_t n_args, const mp_obj_t *args) {
     memset((void *)start, 0, n);
     return buf;
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_dma_obj, 1, 2, hw_dma);
 
-static mp_obj_t hw_dma_left(void) {
+FUN0(dma_left) {
     return INT(dma_end - dma_next);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_dma_left_obj, hw_dma_left);
 
 // ---- events: an interrupt schedules one node, whose callback calls Python's handler ----
 
@@ -152,19 +152,17 @@ void hw_event_post(void) {
     }
 }
 
-static mp_obj_t hw_on_event(mp_obj_t fn) {
+FUN1(on_event, fn) {
     MP_STATE_PORT(hw_event_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_on_event_obj, hw_on_event);
 
-static mp_obj_t hw_lock(void) {
+FUN0(lock) {
     mp_sched_lock();
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_lock_obj, hw_lock);
 
-static mp_obj_t hw_unlock(void) {
+FUN0(unlock) {
     if (MP_STATE_VM(sched_state) >= 0) {
         mp_raise_msg(&mp_type_RuntimeError, MP_ERROR_TEXT("not locked"));
     }
@@ -175,9 +173,8 @@ static mp_obj_t hw_unlock(void) {
     mp_sched_unlock();
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_unlock_obj, hw_unlock);
 
-static mp_obj_t hw_wait(mp_obj_t until_in) {
+FUN1(wait, until_in) {
     uint64_t until = get_time(until_in);
     for (;;) {
         hal_poll();
@@ -189,19 +186,17 @@ static mp_obj_t hw_wait(mp_obj_t until_in) {
     events_seen = hal_events;
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_wait_obj, hw_wait);
 
-static mp_obj_t hw_timer(mp_obj_t at) {
+FUN1(timer, at) {
     timer_set(get_time(at));
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_timer_obj, hw_timer);
 
 // ---- interrupts ----
 
 static unsigned next_vector;
 
-static mp_obj_t hw_irq_vector(void) {
+FUN0(irq_vector) {
     if (next_vector > VEC_MSI_END) {
         mp_raise_OSError(MP_ENOSPC);
     }
@@ -209,9 +204,8 @@ static mp_obj_t hw_irq_vector(void) {
     mp_obj_t t[3] = { INT(v), INT(0xfee00000UL | lapic_id() << 12), INT(v) };
     return mp_obj_new_tuple(3, t);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_irq_vector_obj, hw_irq_vector);
 
-static mp_obj_t hw_irq_unmask(mp_obj_t line_in) {
+FUN1(irq_unmask, line_in) {
     mp_uint_t line = mp_obj_get_int(line_in);
     irq_off();
     bool ok = irq_unmask(line > 255 ? 255 : line);
@@ -221,55 +215,47 @@ static mp_obj_t hw_irq_unmask(mp_obj_t line_in) {
     }
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_unmask_obj, hw_irq_unmask);
 
-static mp_obj_t hw_irq_line(mp_obj_t line) {
+FUN1(irq_line, line) {
     hw_irq_unmask(line);
     return INT(irq_line_vector(mp_obj_get_int(line)));
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_line_obj, hw_irq_line);
 
-static mp_obj_t hw_irq_count(mp_obj_t vector) {
+FUN1(irq_count, vector) {
     return INT(irq_counts[mp_obj_get_int(vector) & 255]);
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_irq_count_obj, hw_irq_count);
 
 // ---- time ----
 
-static mp_obj_t hw_ticks_us(void) {
+FUN0(ticks_us) {
     return INT(now_us());
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_ticks_us_obj, hw_ticks_us);
 
-static mp_obj_t hw_unix_us(void) {
+FUN0(unix_us) {
     return INT(unix_us());
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_unix_us_obj, hw_unix_us);
 
-static mp_obj_t hw_set_unix_us(mp_obj_t t) {
+FUN1(set_unix_us, t) {
     unix_set_us(mp_obj_get_int(t));
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_set_unix_us_obj, hw_set_unix_us);
 
 // ---- CPU ----
 
-static mp_obj_t hw_rdrand(void) {
+FUN0(rdrand) {
     uint64_t v;
     return rdrand(&v) ? mp_obj_new_int_from_ull(v) : mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_rdrand_obj, hw_rdrand);
 
-static mp_obj_t hw_cpuid(size_t n_args, const mp_obj_t *args) {
+FUNV(cpuid, 1, 2) {
     uint32_t r[4];
     cpuid(get_u64(args[0]), n_args > 1 ? get_u64(args[1]) : 0, r);
     mp_obj_t t[4] = { INT(r[0]), INT(r[1]), INT(r[2]), INT(r[3]) };
     return mp_obj_new_tuple(4, t);
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_cpuid_obj, 1, 2, hw_cpuid);
 
 // call(addr, up to six ints) -> what the machine code there leaves in rax, signed
-static mp_obj_t hw_call(size_t n_args, const mp_obj_t *args) {
+FUNV(call, 1, 7) {
     uint64_t v[7] = { 0 };
     for (size_t i = 0; i < n_args; i++) {
         v[i] = get_u64(args[i]);
@@ -277,7 +263,6 @@ static mp_obj_t hw_call(size_t n_args, const mp_obj_t *args) {
     int64_t (*f)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) = (void *)v[0];
     return mp_obj_new_int_from_ll(f(v[1], v[2], v[3], v[4], v[5], v[6]));
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(hw_call_obj, 1, 7, hw_call);
 
 // Executable memory: what @native and @viper compile to, and exec(code) -> its address.
 static uint8_t *exec_next;
@@ -292,7 +277,7 @@ void exec_alloc(size_t n, void **ptr, size_t *size) {
     exec_next += n;
 }
 
-static mp_obj_t hw_exec(mp_obj_t code) {
+FUN1(exec, code) {
     mp_buffer_info_t b;
     void *p;
     size_t size;
@@ -300,50 +285,42 @@ static mp_obj_t hw_exec(mp_obj_t code) {
     exec_alloc(b.len, &p, &size);
     return INT((uintptr_t)memcpy(p, b.buf, b.len));
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_exec_obj, hw_exec);
 
 // ---- boot and end ----
 
-static mp_obj_t hw_cmdline(void) {
+FUN0(cmdline) {
     return mp_obj_new_str(bootinfo.cmdline, strlen(bootinfo.cmdline));
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_cmdline_obj, hw_cmdline);
 
-static mp_obj_t hw_initrd(void) {
+FUN0(initrd) {
     return bootinfo.initrd ? mp_obj_new_bytearray_by_ref(bootinfo.initrd_len, bootinfo.initrd) : mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_initrd_obj, hw_initrd);
 
-static mp_obj_t hw_ram(void) {
+FUN0(ram) {
     return INT(bootinfo.ram);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_ram_obj, hw_ram);
 
-static mp_obj_t hw_at_reset(mp_obj_t fn) {
+FUN1(at_reset, fn) {
     MP_STATE_PORT(hw_reset_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_at_reset_obj, hw_at_reset);
 
-static mp_obj_t hw_exit(mp_obj_t status) {
+FUN1(exit, status) {
     power_off(get_u64(status));
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(hw_exit_obj, hw_exit);
 
-static mp_obj_t hw_reset(void) {
+FUN0(reset) {
     machine_reset();
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_reset_obj, hw_reset);
 
 // raw() -> whether a tool holds the prompt in raw mode (its soft reset wants no main program)
-static mp_obj_t hw_raw(void) {
+FUN0(raw) {
     return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_raw_obj, hw_raw);
 
 // poll(stream, flags) -> those that are ready, of POLLIN and the rest. How a select in Python
 // asks sys.stdin and other streams written in C.
-static mp_obj_t hw_poll(mp_obj_t stream, mp_obj_t flags) {
+FUN2(poll, stream, flags) {
     int err = 0;
     const mp_stream_p_t *p = mp_get_stream_raise(stream, MP_STREAM_OP_IOCTL);
     mp_uint_t r = p->ioctl(stream, MP_STREAM_POLL, mp_obj_get_int(flags), &err);
@@ -352,12 +329,10 @@ static mp_obj_t hw_poll(mp_obj_t stream, mp_obj_t flags) {
     }
     return INT(r);
 }
-static MP_DEFINE_CONST_FUN_OBJ_2(hw_poll_obj, hw_poll);
 
-static mp_obj_t hw_serial_overflows(void) {
+FUN0(serial_overflows) {
     return INT(serial_overflows);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(hw_serial_overflows_obj, hw_serial_overflows);
 
 // ---- Guard(addr): writes 1 to the byte at addr when it is collected ----
 
@@ -399,10 +374,20 @@ void hw_start(uint8_t *arena, uint8_t *arena_end) {
     hal_atomic = hal_deferred = 0;
 }
 
-void hw_stop(void) {
-    if (MP_STATE_PORT(hw_reset_fn) != MP_OBJ_NULL) {
-        call_protected(MP_STATE_PORT(hw_reset_fn));
+// What sys.atexit and hw.at_reset named is called once.
+void hw_run_exit_functions(void) {
+    mp_obj_t fns[2] = { MP_STATE_VM(sys_exitfunc), MP_STATE_PORT(hw_reset_fn) };
+    MP_STATE_VM(sys_exitfunc) = mp_const_none;
+    MP_STATE_PORT(hw_reset_fn) = MP_OBJ_NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        if (fns[i] != MP_OBJ_NULL && fns[i] != mp_const_none) {
+            call_protected(fns[i]);
+        }
     }
+}
+
+void hw_stop(void) {
+    hw_run_exit_functions();
     timer_set(NEVER);
     irq_off();
     irq_reset();

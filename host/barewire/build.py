@@ -91,7 +91,7 @@ def loc():
     folder = os.path.join(TOP, "firmware")
     total = 0
     for name in sorted(os.listdir(folder)):
-        if name.endswith((".c", ".h", ".S", ".ld")):
+        if name.endswith((".c", ".h", ".S")):
             with open(os.path.join(folder, name)) as f:
                 text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
             code = [s for s in text.splitlines() if s.strip() and not s.strip().startswith("//")]
