@@ -29,7 +29,7 @@ def rx_budget(hw):
     512 KB of 16 MB, which with the 68 KB beyond the end, the rings and 128 frames
     makes 0.9 MB; 4 MB from 128 MB on. Never over a quarter of the DMA memory left.
     """
-    n = hw.ram() >> 5
+    n = hw.ram() + (1 << 20) >> 5  # firmware keeps part of the last MB
     n = min(max(n, _BUDGET_MIN), _BUDGET_MAX)
     left = hw.dma_left() >> 2
     return min(n, left)

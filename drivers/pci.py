@@ -54,7 +54,7 @@ class Function:
         ids = self.read32(0)
         self.vendor = ids & 0xFFFF
         self.device = ids >> 16
-        self._bars = {}
+        self._bars = None
 
     def __str__(self):
         b = self._base
@@ -123,24 +123,34 @@ class Function:
 
         DeviceError if it has no address: assigning one would go here.
         """
-        if i not in self._bars:
-            self._bars[i] = self._read_bar(i)
-        return self._bars[i]
+        if self._bars is None:
+            self._bars = self._size_bars()
+        b = self._bars[i] if 0 <= i < 6 else None
+        if b is not None and not b[0]:
+            raise DeviceError("pci %s: BAR %d has no address" % (self, i))
+        return b
 
-    def _read_bar(self, i):
-        if not 0 <= i < 6:
-            return None
-        off = _BAR0 + 4 * i
-        low = self.read32(off)
-        if low & 1:
-            return None
-        wide = low & 6 == 4
-        if wide and i == 5:
-            raise DeviceError("pci %s: BAR 5 claims 64 bits" % self)
-        high = self.read32(off + 4) if wide else 0
-        # Sizing writes ones; meanwhile the BAR must not answer.
+    def _size_bars(self):
+        # Sizing writes ones; meanwhile no BAR may answer. All at once: each time
+        # decoding goes off and on costs QEMU a millisecond.
         command = self.read16(COMMAND)
         self.write16(COMMAND, command & ~3)
+        bars = [None] * 6
+        i = 0
+        while i < 6:
+            off = _BAR0 + 4 * i
+            low = self.read32(off)
+            if low & 1:
+                i += 1
+                continue
+            wide = low & 6 == 4 and i < 5
+            bars[i] = self._size_bar(off, low, wide)
+            i += 2 if wide else 1
+        self.write16(COMMAND, command)
+        return bars
+
+    def _size_bar(self, off, low, wide):
+        high = self.read32(off + 4) if wide else 0
         self.write32(off, 0xFFFFFFFF)
         mask = self.read32(off) & 0xFFFFFFF0
         self.write32(off, low)
@@ -150,13 +160,10 @@ class Function:
             self.write32(off + 4, high)
         elif mask:
             mask |= 0xFFFFFFFF << 32
-        self.write16(COMMAND, command)
         if not mask:
             return None
-        address = high << 32 | low & 0xFFFFFFF0
-        if not address:
-            raise DeviceError("pci %s: BAR %d has no address" % (self, i))
-        return address, (mask & -mask)
+        # The lowest bit that can be set is the size.
+        return high << 32 | low & 0xFFFFFFF0, mask & -mask
 
     def region(self, bar, off, n):
         """The address of n bytes at `off` of a memory BAR. DeviceError if they lie outside."""

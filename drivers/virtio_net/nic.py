@@ -19,12 +19,13 @@ from drivers import dma
 from drivers.device import Device, DeviceError
 from drivers.virtio_net import ring
 from drivers.virtio_net.ring import (
+    outstanding,
     publish,
     rx_gather,
     rx_next,
     rx_post,
     tx_done,
-    tx_header,
+    tx_offload,
     tx_put,
     used_waiting,
     wants_kick,
@@ -124,8 +125,6 @@ class VirtioNet(Device):
         self._fresh = False  # something was put in and not published
         self._kick_at = 0
         self._rekick_us = _REKICK_US
-        self.queued = 0  # frames ever taken by tx
-        self.done = 0  # and given back
         self.kicks = 0
         # 3.1.1, 1: reset
         if not transport.reset():
@@ -219,9 +218,8 @@ class VirtioNet(Device):
         self._rxq = rxq = ring.Queue(hw, 0, count, event_idx)
         rxq.receive_into(hw.addr(self._arena), size, merge, self.caps & CAP_RX_CSUM)
         self._txq = txq = ring.Queue(hw, 1, tx_size, event_idx)
-        self._free = txq.send_slots()
-        self._frames = [None] * (tx_size >> 1)
-        self._order = [0] * (tx_size >> 1)  # self.queued when the slot was taken
+        self._slots = txq.send_slots()
+        self._frames = [None] * (tx_size >> 1)  # what each slot holds
         ring.interrupt_after(rxq.ring, rxq.st, -1)
         ring.interrupt_after(txq.ring, txq.st, -1)
         rx_entry, tx_entry = t.set_interrupts()
@@ -308,22 +306,23 @@ class VirtioNet(Device):
             f.release()
             self.stats.drop("virtio.stopped")
             return True
-        q = self._txq
+        buf = f.buf
         off = f.off
-        addr = self._addr
+        n = f.end - off
         data = 0
-        if f.data_len:
-            data = addr(f.data) + f.data_off
-        head = addr(f.buf) + off - _HEADER
-        slot = tx_put(q.ring, q.st, self._free, head, f.end - off + _HEADER, data, f.data_len)
+        data_n = f.data_len
+        if data_n:
+            data = self._addr(f.data) + f.data_off
+        q = self._txq
+        at = self._addr(buf)
+        slot = tx_put(q.ring, q.st, self._slots, buf, off, n, at, data, data_n)
         if slot < 0:
             if not self._make_room():
                 return False
-            slot = tx_put(q.ring, q.st, self._free, head, f.end - off + _HEADER, data, f.data_len)
-        tx_header(f.buf, off, f.csum_start, f.csum_offset, f.gso_size, self._ecn)
+            slot = tx_put(q.ring, q.st, self._slots, buf, off, n, at, data, data_n)
+        if f.csum_start:
+            tx_offload(buf, off, f.csum_start, f.csum_offset, f.gso_size, self._ecn)
         self._frames[slot] = f
-        self._order[slot] = self.queued
-        self.queued += 1
         self._fresh = True
         return True
 
@@ -349,9 +348,9 @@ class VirtioNet(Device):
             self._kick_at = self._hw.ticks_us() + _REKICK_US
             self._rekick_us = _REKICK_US
             self._reclaim()
-        elif self.done != self.queued:
+        elif outstanding(q.st):
             self._reclaim()
-            if self.done != self.queued:
+            if outstanding(q.st):
                 self._rekick()
 
     def _reclaim(self):
@@ -359,7 +358,7 @@ class VirtioNet(Device):
         q = self._txq
         frames = self._frames
         while True:
-            slot = tx_done(q.ring, q.st, self._free)
+            slot = tx_done(q.ring, q.st, self._slots)
             if slot <= 0:
                 if slot:
                     self._fail(_WHY[slot])
@@ -373,8 +372,8 @@ class VirtioNet(Device):
                 self._fail(_WHY[ring.BAD_ID])
                 return
             frames[slot] = None
-            self.done += 1
-            f.release()
+            if f.pool is not None:
+                f.pool.put(f)  # f.release() without a call
 
     def _rekick(self):
         now = self._hw.ticks_us()
@@ -392,18 +391,18 @@ class VirtioNet(Device):
         return ring.tx_free(self._txq.st)
 
     def tx_mark(self):
-        return self.queued
+        return self._txq.st[ring.NEXT]
 
     def tx_passed(self, mark):
-        if self.done == self.queued:
+        if self.error is not None:
             return True
         self._reclaim()
         # Chains may finish in any order: look at each that has not.
-        i = 0
+        slot = 0
         for f in self._frames:
-            if f is not None and self._order[i] < mark:
+            if f is not None and (self._slots[2 * slot + 1] - mark) & 0x80000000:
                 return False
-            i += 1
+            slot += 1
         return True
 
     # ---- interrupts ----
@@ -422,7 +421,7 @@ class VirtioNet(Device):
         if self._wanted:
             # Wake when half of what is under way is sent: room for a batch.
             txq = self._txq
-            half = (self.queued - self.done) >> 1
+            half = outstanding(txq.st) >> 1
             ring.interrupt_after(txq.ring, txq.st, half)
         self._fence()
         if used_waiting(rxq.ring, rxq.st):
@@ -437,7 +436,7 @@ class VirtioNet(Device):
             return NEVER
         if self.interrupts == "none":
             return self._hw.ticks_us() + _POLL_US
-        return self._kick_at if self.done != self.queued else NEVER
+        return self._kick_at if outstanding(self._txq.st) else NEVER
 
     def on_interrupt(self):
         if self.error is not None:
@@ -485,4 +484,3 @@ class VirtioNet(Device):
             if f is not None:
                 frames[i] = None
                 f.release()
-        self.done = self.queued

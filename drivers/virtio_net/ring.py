@@ -67,7 +67,9 @@ class Queue:
         self.avail = avail = 16 * size
         # The used ring starts a cache line of its own: it is the device's to write.
         self.used = used = (avail + 6 + 2 * size + 63) & ~63
-        self.ring = hw.dma(used + 6 + 8 * size, 4096)
+        n = used + 6 + 8 * size
+        self.ring = hw.dma(n, 4096)
+        self.ring[:] = bytes(n)
         self.desc = hw.addr(self.ring)
         self.notify_at = 0
         self.st = st = array("I", bytes(4 * _WORDS))
@@ -91,14 +93,17 @@ class Queue:
             set_avail(self.ring, st, i, i)
 
     def send_slots(self):
-        """Descriptors in pairs, a slot each: headers, then bulk data. Returns the free list."""
+        """Descriptors in pairs, a slot each: headers, then bulk data.
+
+        Returns 2 words for each: [2 * i] is the free list, a stack of `_FREE` slots;
+        [2 * slot + 1] is NEXT of the frame that the slot held last.
+        """
         n = self.size >> 1
         self.st[_FREE] = n
-        free = bytearray(2 * n)
+        slots = array("I", bytes(8 * n))
         for i in range(n):
-            free[2 * i] = n - 1 - i & 0xFF
-            free[2 * i + 1] = n - 1 - i >> 8
-        return free
+            slots[2 * i] = n - 1 - i
+        return slots
 
 
 @micropython.viper
@@ -337,36 +342,48 @@ def rx_post(ring, st, held) -> int:
 
 
 @micropython.viper
-def tx_put(ring, st, free, address: int, n: int, data_address: int, data_n: int) -> int:
-    """Put a chain of one or two descriptors in; its slot, or -1 when none is free. 2.7.13."""
+def tx_put(ring, st, slots, buf, off: int, n: int, at: int, data_at: int, data_n: int) -> int:
+    """Put a chain in: the packet buf[off:off + n] and `data`; its slot, or -1 if none is free.
+
+    2.7.13, 5.1.6.2. `at` is the address of buf, `data_at` of data. A header without
+    wishes is written in front of `off`; tx_offload writes them in.
+    """
     s = ptr32(st)
     left = s[_FREE]
     if left == 0:
         return -1
     left -= 1
     s[_FREE] = left
-    slot = ptr16(free)[left]
-    d = ptr32(ring)
-    at = slot << 3
-    d[at] = address & 0xFFFFFFFF
-    d[at + 1] = address >> 32 & 0xFFFFFFFF
-    d[at + 2] = n
-    d[at + 3] = 0
-    if data_n:
-        d[at + 3] = _DESC_NEXT | (2 * slot + 1) << 16
-        d[at + 4] = data_address & 0xFFFFFFFF
-        d[at + 5] = data_address >> 32 & 0xFFFFFFFF
-        d[at + 6] = data_n
-        d[at + 7] = 0
-    h = ptr16(ring)
+    t = ptr32(slots)
+    slot = t[2 * left]
     put = s[NEXT]
+    t[2 * slot + 1] = put
+    p = ptr8(buf)
+    k = off - _HEADER
+    at += k
+    while k < off:
+        p[k] = 0
+        k += 1
+    d = ptr32(ring)
+    i = slot << 3
+    d[i] = at & 0xFFFFFFFF
+    d[i + 1] = at >> 32 & 0xFFFFFFFF
+    d[i + 2] = n + _HEADER
+    d[i + 3] = 0
+    if data_n:
+        d[i + 3] = _DESC_NEXT | (2 * slot + 1) << 16
+        d[i + 4] = data_at & 0xFFFFFFFF
+        d[i + 5] = data_at >> 32 & 0xFFFFFFFF
+        d[i + 6] = data_n
+        d[i + 7] = 0
+    h = ptr16(ring)
     h[s[_AVAIL] + 2 + (put & s[_MASK])] = 2 * slot
     s[NEXT] = (put + 1) & 0xFFFFFFFF
     return slot
 
 
 @micropython.viper
-def tx_done(ring, st, free) -> int:
+def tx_done(ring, st, slots) -> int:
     """Take the next finished chain out: its slot + 1, free again; NOTHING, or BAD_... 2.7.14.
 
     Whether the slot was in use the caller knows.
@@ -385,7 +402,7 @@ def tx_done(ring, st, free) -> int:
         return BAD_ID
     slot = head >> 1
     left = s[_FREE]
-    ptr16(free)[left] = slot
+    ptr32(slots)[2 * left] = slot
     s[_FREE] = left + 1
     s[LAST] = (last + 1) & 0xFFFFFFFF
     return slot + 1
@@ -396,17 +413,16 @@ def tx_free(st):
     return st[_FREE]
 
 
+def outstanding(st):
+    """How many buffers or chains the device has."""
+    return st[NEXT] - st[LAST] & 0xFFFF
+
+
 @micropython.viper
-def tx_header(buf, off: int, csum_start: int, csum_offset: int, gso_size: int, ecn: int):
-    """Write struct virtio_net_hdr in front of the packet at buf[off]. 5.1.6, 5.1.6.2."""
+def tx_offload(buf, off: int, csum_start: int, csum_offset: int, gso_size: int, ecn: int):
+    """Ask for a checksum and segmentation in the header before the packet at off. 5.1.6.2."""
     p = ptr8(buf)
     h = off - _HEADER
-    k = 0
-    while k < _HEADER:
-        p[h + k] = 0
-        k += 1
-    if csum_start == 0:
-        return
     start = csum_start - off
     p[h] = 1  # VIRTIO_NET_HDR_F_NEEDS_CSUM
     p[h + 6] = start & 0xFF

@@ -77,11 +77,14 @@ class FramePool:
         self._head = f.next
         f.next = None
         self.free -= 1
-        f.reset()
+        f.off = f.end = HEADROOM
         return f
 
     def put(self, f):
+        # Only what says that something is there; its details need no reset. Each
+        # store counts: this is on the path of every frame.
         f.data = None
+        f.data_len = f.gso_size = f.csum_start = 0
         f.next = self._head
         self._head = f
         self.free += 1
