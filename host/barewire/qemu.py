@@ -94,7 +94,7 @@ class Monitor:
             raise BarewireError("QEMU closed its monitor")
         return json.loads(line)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         """Run a command; its return value. Events on the way are passed over. BarewireError."""
         request = {"execute": name, "arguments": arguments}
         self._file.write(json.dumps(request).encode() + b"\n")

@@ -42,12 +42,13 @@ def test_copy_list_and_remove(mpremote, tmp_path):
     data = os.urandom(5000)
     here, back = tmp_path / "here.bin", tmp_path / "back.bin"
     here.write_bytes(data)
-    mpremote("fs", "cp", str(here), ":there.bin")
-    assert "5000 there.bin" in mpremote("fs", "ls")
-    mpremote("fs", "cp", ":there.bin", str(back))
+    # "resume": without the soft reset that mpremote begins with, which empties a RAM disk.
+    mpremote("resume", "fs", "cp", str(here), ":there.bin")
+    assert "5000 there.bin" in mpremote("resume", "fs", "ls")
+    mpremote("resume", "fs", "cp", ":there.bin", str(back))
     assert back.read_bytes() == data
-    mpremote("fs", "rm", ":there.bin")
-    assert "there.bin" not in mpremote("fs", "ls")
+    mpremote("resume", "fs", "rm", ":there.bin")
+    assert "there.bin" not in mpremote("resume", "fs", "ls")
 
 
 def test_mount_imports_from_the_host(mpremote, tmp_path):

@@ -1,12 +1,13 @@
 """The network beside the program, across a bridge: ARP, ICMP, DHCP, DNS, HTTP."""
 
-import re
+import socket
 
 import pexpect
 import pytest
 
 from barewire.pytest_plugin import wait_for_address
 from barewire.services import PAGE
+from tests.wire import frames
 
 pytestmark = [pytest.mark.boot, pytest.mark.bridge]
 
@@ -161,7 +162,15 @@ def test_an_idle_guest_rests(bridged_guest):
     assert used < 0.03
 
 
-def test_stats_count(bridged_guest, lab):
-    answered(lab, bridged_guest)
-    stats = str(bridged_guest.eval("net.stats()"))
-    assert re.search(r"icmp|rx|in", stats), stats
+def test_a_bad_packet_is_dropped_and_counted(bridged_guest, lab):
+    ip = bytes(map(int, bridged_guest.ip.split(".")))
+    gateway = bytes(map(int, lab.gateway.ip.split(".")))
+    good = frames.udp(5000, 5001, b"some bytes", src=gateway, dst=ip)
+    packet = frames.ipv4("udp", good[:-1] + b"!", src=gateway, dst=ip)
+    macs = [bytes.fromhex(m.replace(":", "")) for m in (lab.taps[0].mac, lab.gateway.mac)]
+    before = bridged_guest.eval("net.stats()")["drops"].get("udp.checksum", 0)
+    with lab.gateway.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as s:
+        s.bind(("eth0", 0))
+        s.send(frames.ethernet(packet, "ipv4", src=macs[1], dst=macs[0]))
+    answered(lab, bridged_guest)  # by then it has come
+    assert bridged_guest.eval("net.stats()")["drops"]["udp.checksum"] == before + 1

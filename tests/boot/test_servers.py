@@ -48,6 +48,7 @@ c.close()
 print("echoed", total)
 """
 
+PAGE = "you asked GET /page HTTP/1.1\n"  # as text: curl's CR LF has become a newline
 CONNECTIONS = 200
 # What a few hundred bytes of names and caches may take; 200 leaked connections would be 50 KB.
 SLACK = 8192
@@ -62,7 +63,7 @@ def curl(lab, guest, *options):
 def test_curl(bridged_guest, lab):
     bridged_guest.exec(HTTP)
     running = bridged_guest.run_async("serve(1)")
-    assert curl(lab, bridged_guest) == "you asked GET /page HTTP/1.1\r\n"
+    assert curl(lab, bridged_guest) == PAGE
     running.wait()
 
 
@@ -99,7 +100,7 @@ def test_curl_in_parallel(bridged_guest, lab):
     running = bridged_guest.run_async("serve(24)", timeout=60)
     with ThreadPoolExecutor(8) as pool:
         pages = list(pool.map(lambda _: curl(lab, bridged_guest), range(24)))
-    assert set(pages) == {"you asked GET /page HTTP/1.1\r\n"}
+    assert set(pages) == {PAGE}
     running.wait()
 
 
@@ -178,5 +179,5 @@ def test_hostfwd_of_the_user_network(rig):
         ["curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{port}/page"],
         capture_output=True, text=True,
     )  # fmt: skip
-    assert out.stdout == "you asked GET /page HTTP/1.1\r\n", out.stderr
+    assert out.stdout == PAGE, out.stderr
     running.wait()

@@ -1,9 +1,9 @@
 """The unit tests of tests/unit once more, inside the booted image: one test here a module.
 
 They are packed into a romfs with the runner below, compiled by the build's mpy-cross where
-that is there, and run in a guest of their own. What imports pytest or reads files of the
-host stays on CPython; tests/unit is written not to."""
+that is there, and run in a guest of their own."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from barewire import romfs
 
 pytestmark = pytest.mark.boot
 
-UNIT = Path(__file__).parents[1] / "unit"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "tests" / "unit"
 MODULES = sorted(UNIT.rglob("test_*.py"))
 
 RUNNER = """
@@ -37,15 +38,24 @@ def run(name):
 """
 
 
+_IMPORT = re.compile(r"^\s*(?:from|import) (tests(?:\.\w+)+)", re.MULTILINE)
+
+
 def _tree(module):
-    """The romfs's tree for one test module: unit/... with it, and what lies beside it."""
-    tree = {"unit_runner.py": RUNNER.encode()}
-    below = tree.setdefault("unit", {})
-    for part in module.relative_to(UNIT).parts[:-1]:
-        below = below.setdefault(part, {})
-    for path in module.parent.iterdir():
-        if path.is_file() and (path == module or not path.name.startswith("test_")):
-            below[path.name] = path.read_bytes()
+    """The romfs's tree for one test module: the runner, the module and what it imports of tests."""
+    tree, waiting = {"unit_runner.py": RUNNER.encode()}, [module]
+    while waiting:
+        path = waiting.pop()
+        below = tree
+        for part in path.relative_to(ROOT).parts[:-1]:
+            below = below.setdefault(part, {})
+        if path.name not in below:
+            source = path.read_text()
+            below[path.name] = source.encode()
+            named = [
+                ROOT.joinpath(*m.split(".")).with_suffix(".py") for m in _IMPORT.findall(source)
+            ]
+            waiting += [p for p in named if p.is_file()]
     return tree
 
 
@@ -55,7 +65,7 @@ def test_unit(rig, artifacts, module):
     app = artifacts / "app.romfs"
     app.write_bytes(romfs.build(romfs.compile_tree(_tree(module), artifacts, keep=())))
     guest = rig.guest(mem=128, initrd=app, append={"ip": "none"})
-    name = ".".join(("unit",) + module.relative_to(UNIT).with_suffix("").parts)
+    name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
     out = guest.exec(f"import unit_runner\nunit_runner.run({name!r})", timeout=200)
     last = out.strip().splitlines()[-1]
     print(last)
