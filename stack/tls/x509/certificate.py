@@ -12,6 +12,7 @@ skipped: nothing is fetched.
 from micropython import const
 
 from stack.core.cursor import Reader
+from stack.core.errors import ProtocolError
 from stack.crypto.sha2 import Sha256
 from stack.tls import alert
 from stack.tls.alert import CertificateError
@@ -383,6 +384,15 @@ class Sct:
 
 def pull_sct_list(data):
     """List of Sct of a SignedCertificateTimestampList's bytes. RFC 6962, 3.3."""
+    try:
+        return _pull_scts(data)
+    except CertificateError:
+        raise
+    except ProtocolError as e:
+        raise _bad("a list of SCTs: " + e.reason)
+
+
+def _pull_scts(data):
     r = Reader(data, 0, None, alert.BAD_CERTIFICATE)
     entries = r.sub(r.pull_u16())
     if r.left():
