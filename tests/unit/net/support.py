@@ -1,8 +1,10 @@
 """Two hosts on a wire, or one host and a wire in the test's hands."""
 
+from stack.core import be, checksum
 from stack.core.frame import CAP_RX_CSUM, CAP_TX_CSUM, Frame, FramePool
 from stack.core.timers import NEVER
 from stack.host import Host
+from stack.wire import arp, ethernet, ipv4, udp
 
 MAC_A = b"\x02\x00\x00\x00\x00\x0a"
 MAC_B = b"\x02\x00\x00\x00\x00\x0b"
@@ -168,3 +170,63 @@ def feed(h, device, data):
     device.inbox.append(data)
     h.poll(h.clock.now)
     return device.take()
+
+
+PEER = 0x02000000000B  # MAC_B as an int
+OURS = 0x02000000000A
+
+
+def ip_packet(proto, payload, src=B, dst=A, ident=1, frag=0, ttl=64, options=b"", to=OURS):
+    """An Ethernet frame with an IPv4 packet for host A, from B."""
+    n = 20 + len(options)
+    b = bytearray(14 + n + len(payload))
+    ethernet.build(b, 0, to, PEER, 0x0800)
+    ipv4.build(b, 14, src, dst, proto, len(payload), ident, frag, ttl)
+    b[34 : 34 + len(options)] = options
+    b[14 + n :] = payload
+    if options:
+        b[14] = 0x40 | n >> 2
+        be.put16(b, 16, n + len(payload))
+        be.put16(b, 24, 0)
+        be.put16(b, 24, checksum.checksum(b, 14, n))
+    return bytes(b)
+
+
+def udp_datagram(payload, src_port=4000, dst_port=5000, src=B, dst=A, csum=None):
+    """A UDP header and payload; csum None: the right one."""
+    b = bytearray(8 + len(payload))
+    udp.build(b, 0, src_port, dst_port, len(payload), 0)
+    b[8:] = payload
+    if csum is None:
+        csum = udp_sum(b, src, dst)
+    be.put16(b, 6, csum)
+    return bytes(b)
+
+
+def udp_sum(b, src, dst):
+    """The checksum of a datagram whose own field is 0. RFC 768."""
+    pseudo = bytearray(12)
+    be.put32(pseudo, 0, src)
+    be.put32(pseudo, 4, dst)
+    pseudo[9] = 17
+    be.put16(pseudo, 10, len(b))
+    whole = bytes(pseudo) + bytes(b)
+    return checksum.checksum(whole, 0, len(whole)) or 0xFFFF
+
+
+def know_peer(h, device):
+    """Let A know B's MAC address."""
+    b = bytearray(42)
+    ethernet.build(b, 0, OURS, PEER, 0x0806)
+    arp.build(b, 14, 1, PEER, B, OURS, A)
+    feed(h, device, bytes(b))
+    e = h.interfaces[1].arp.neighbor(B, 0)
+    e.state = 5
+    e.until = NEVER
+
+
+def ready(**kw):
+    """(host, interface, device) with A at 10.0.0.10, which knows B."""
+    h, iface, d = single(**kw)
+    know_peer(h, d)
+    return h, iface, d

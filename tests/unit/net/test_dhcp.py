@@ -24,7 +24,7 @@ class Fixture:
         self.c = dhcp.DhcpClient(MAC, rng, self.stats, "barewire", self.changes.append)
 
     def at(self, now):
-        """Time passes to `now`, calling the machine when it asks; what it sent: [(type, to, at)]."""
+        """Time passes to `now`, the machine called when it asks. What it sent: [(type, to, at)]."""
         out = []
         while self.c.poll_at() <= now:
             self.now = max(self.now, self.c.poll_at())
