@@ -92,7 +92,6 @@ def start_host(hw, cfg, say):
 
     host = make_host(Host, hw, Random(hw), cfg.hostname)
     runtime = _runtime.Runtime(host, hw)
-    runtime.hostname = cfg.hostname
     for device in find_nics(hw, host.stats, say):
         host.add_interface(device)
     hw.at_reset(host.stop)
@@ -213,9 +212,10 @@ def run(kind, what):
     return True
 
 
-def run_main(hw, cfg, app):
+def run_main(hw, cfg, app, runtime):
     """Run the program if there is one. With exit=1 its end is the machine's."""
     kind, what = find_main(cfg, app)
+    runtime.in_main = True
     try:
         ran = run(kind, what)
     except SystemExit:
@@ -225,6 +225,8 @@ def run_main(hw, cfg, app):
         if cfg.exit:
             hw.exit(1)
         return
+    finally:
+        runtime.in_main = False
     if ran and cfg.exit:
         hw.exit(0)
 
@@ -243,7 +245,7 @@ def main(hw):
         if not iface.loopback:
             say(describe(iface, runtime.host, cfg))
     if not hw.raw():
-        run_main(hw, cfg, app)
+        run_main(hw, cfg, app, runtime)
 
 
 try:

@@ -58,16 +58,17 @@ def answer_steps(rt, name, type):
 
 def address_steps(rt, name):
     """The first IPv4 address of a name, as text. OSError(-2) if it has none, (-3) try again."""
+    code = _address.EAI_NONAME
     try:
         answer = yield from answer_steps(rt, name, message.A)
+        for record in answer.records:
+            if record.type == message.A:
+                return record.data
+        if answer.rcode not in (message.NOERROR, message.NXDOMAIN):
+            code = _address.EAI_AGAIN
     except ValueError:
-        raise OSError(_address.EAI_NONAME)
-    for record in answer.records:
-        if record.type == message.A:
-            return record.data
-    if answer.rcode in (message.NOERROR, message.NXDOMAIN):
-        raise OSError(_address.EAI_NONAME)
-    raise OSError(_address.EAI_AGAIN)
+        pass  # it is no name
+    raise OSError(code)
 
 
 def _ask(rt, r):

@@ -44,7 +44,8 @@ class Runtime:
         self._resolver = None
         self._guards = None
         self._countdown = _SCAN_EVENTS
-        self.hostname = "barewire"
+        self.hostname = host.hostname
+        self.in_main = False
         self.dns_servers = []  # as configured; empty: what DHCP said, else the defaults
         # Lent under the lock to who needs bytes for a moment.
         self.scratch = hw.dma(65536 if hw.ram() >= 64 << 20 else 8192)

@@ -27,14 +27,11 @@ class Transport:
         if url.scheme != "http":
             raise OSError("https needs TLS, which this image does not have yet")
         deadline = deadline_of(rt, timeout)
-        try:
-            address = addr.parse(url.host)
-        except ValueError:
-            if ":" in url.host:
-                raise OSError(_address.EAI_FAMILY)
-            from stack.api import _resolve
+        if ":" in url.host:
+            raise OSError(_address.EAI_FAMILY)
+        from stack.api import _resolve
 
-            address = addr.parse((yield from _resolve.address_steps(rt, url.host)))
+        address = addr.parse((yield from _resolve.address_steps(rt, url.host)))
         stream = TcpStream(rt)
         yield from stream.connect(address, url.port, deadline)
         return stream

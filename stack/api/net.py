@@ -103,9 +103,25 @@ def routes():
 
 
 def stats():
-    """Counters: {"counts": {...}, "drops": {...}}; a drop's name is "layer.reason"."""
-    s = _runtime.current().host.stats
-    return {"counts": dict(s.counts), "drops": dict(s.drops)}
+    """Counters: counts and drops (named "layer.reason"), interfaces, tcp, memory for data."""
+    host = _runtime.current().host
+    s = host.stats
+    return {
+        "counts": dict(s.counts),
+        "drops": dict(s.drops),
+        "interfaces": {
+            i.name: {
+                "rx_frames": i.rx_frames,
+                "rx_bytes": i.rx_bytes,
+                "tx_frames": i.tx_frames,
+                "tx_bytes": i.tx_bytes,
+            }
+            for i in host.interfaces
+        },
+        "tcp": {"connections": host.tcp.live, "retransmits": host.tcp.retransmits},
+        "buffers": {"in_use": host.buffers.in_use, "limit": host.buffers.limit},
+        "frames_free": host.pool.free,
+    }
 
 
 def ping(host, count=4, interval=1.0, size=56, timeout=1.0, quiet=False):

@@ -11,17 +11,12 @@ import io
 from micropython import const
 
 from stack.api import _runtime
-from stack.api._address import (
-    AF_INET,
-    AF_INET6,
-    EAI_FAMILY,
-    EAI_SERVICE,
-    EAI_SOCKTYPE,
-    host_port,
-    sockaddr,
-)
+from stack.api._address import AF_INET, AF_INET6, host_port, sockaddr  # noqa: F401
+from stack.api._names import (  # noqa: F401
+    getaddrinfo, gethostbyname, gethostname, inet_aton, inet_ntoa, inet_ntop, inet_pton,
+)  # fmt: skip
 from stack.core import errors
-from stack.core.errors import POLLERR, POLLHUP, POLLIN, POLLOUT
+from stack.core.errors import POLLERR, POLLHUP, POLLOUT
 from stack.core.timers import NEVER
 from stack.net import addr
 
@@ -706,67 +701,6 @@ def _buffer(data):
     if isinstance(data, (bytes, bytearray, memoryview)):
         return data
     return data.encode() if isinstance(data, str) else bytes(memoryview(data))
-
-
-def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
-    """[(family, type, proto, "", (address, port))]. OSError with a negative number, as documented."""
-    if af not in (0, AF_INET):
-        raise OSError(EAI_FAMILY)
-    if type not in (0, SOCK_STREAM, SOCK_DGRAM):
-        raise OSError(EAI_SOCKTYPE)
-    if port is None:
-        port = 0
-    elif isinstance(port, str):
-        if not port.isdigit():
-            raise OSError(EAI_SERVICE)
-        port = int(port)
-    if not 0 <= port <= 65535:
-        raise OSError(EAI_SERVICE)
-    text = "0.0.0.0"
-    if host:
-        from stack.api import _resolve
-
-        rt = _runtime.current()
-        text = rt.run(_resolve.address_steps(rt, host))
-    kinds = (type,) if type else (SOCK_STREAM, SOCK_DGRAM)
-    protos = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
-    if proto:
-        kinds = tuple([k for k in kinds if protos[k] == proto])
-    return [(AF_INET, k, protos[k], "", (text, port)) for k in kinds]
-
-
-def inet_pton(af, text):
-    if af != AF_INET:
-        raise OSError(errors.EAFNOSUPPORT)
-    try:
-        n = addr.parse(text)
-    except ValueError:
-        raise OSError(errors.EINVAL)
-    return bytes((n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255))
-
-
-def inet_ntop(af, data):
-    if af != AF_INET:
-        raise OSError(errors.EAFNOSUPPORT)
-    if len(data) != 4:
-        raise ValueError("an IPv4 address has 4 bytes")
-    return "%d.%d.%d.%d" % (data[0], data[1], data[2], data[3])
-
-
-def inet_aton(text):
-    return inet_pton(AF_INET, text)
-
-
-def inet_ntoa(data):
-    return inet_ntop(AF_INET, data)
-
-
-def gethostname():
-    return _runtime.current().hostname
-
-
-def gethostbyname(name):
-    return getaddrinfo(name, 0, AF_INET)[0][-1][0]
 
 
 def create_connection(address, timeout=None):

@@ -1,0 +1,3 @@
+# ruff: noqa: F403
+# MicroPython's `machine`: stack/api/machine.py.
+from stack.api.machine import *

@@ -1,0 +1,71 @@
+"""The functions of `socket`: names and addresses to each other."""
+
+from micropython import const
+
+from stack.api import _runtime
+from stack.api._address import AF_INET, EAI_FAMILY, EAI_SERVICE, EAI_SOCKTYPE
+from stack.core import errors
+from stack.net import addr
+
+SOCK_STREAM = const(1)
+SOCK_DGRAM = const(2)
+IPPROTO_TCP = const(6)
+IPPROTO_UDP = const(17)
+
+
+def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
+    """[(family, type, proto, "", (address, port))]. OSError with a negative number."""
+    if af not in (0, AF_INET):
+        raise OSError(EAI_FAMILY)
+    if type not in (0, SOCK_STREAM, SOCK_DGRAM):
+        raise OSError(EAI_SOCKTYPE)
+    if port is None:
+        port = 0
+    elif isinstance(port, str):
+        if not port.isdigit():
+            raise OSError(EAI_SERVICE)
+        port = int(port)
+    if not 0 <= port <= 65535:
+        raise OSError(EAI_SERVICE)
+    text = "0.0.0.0"
+    if host:
+        from stack.api import _resolve
+
+        rt = _runtime.current()
+        text = rt.run(_resolve.address_steps(rt, host))
+    kinds = (type,) if type else (SOCK_STREAM, SOCK_DGRAM)
+    protos = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
+    if proto:
+        kinds = tuple([k for k in kinds if protos[k] == proto])
+    return [(AF_INET, k, protos[k], "", (text, port)) for k in kinds]
+
+
+def inet_pton(af, text):
+    """4 bytes. ValueError if it is no address."""
+    if af != AF_INET:
+        raise OSError(errors.EAFNOSUPPORT)
+    return addr.parse(text).to_bytes(4, "big")
+
+
+def inet_ntop(af, data):
+    if af != AF_INET:
+        raise OSError(errors.EAFNOSUPPORT)
+    if len(data) != 4:
+        raise ValueError("an IPv4 address has 4 bytes")
+    return "%d.%d.%d.%d" % (data[0], data[1], data[2], data[3])
+
+
+def inet_aton(text):
+    return inet_pton(AF_INET, text)
+
+
+def inet_ntoa(data):
+    return inet_ntop(AF_INET, data)
+
+
+def gethostname():
+    return _runtime.current().hostname
+
+
+def gethostbyname(name):
+    return getaddrinfo(name, 0, AF_INET)[0][-1][0]

@@ -1,0 +1,172 @@
+"""machine: the stock names that make sense on a virtual PC.
+
+Not implemented: pins and buses (there are none), WDT, alarms of the RTC, sleep
+modes that save more than halting does.
+"""
+
+import hw
+import micropython
+from micropython import const
+
+from stack.api import _runtime
+from stack.core.timers import NEVER
+
+PWRON_RESET = const(1)
+HARD_RESET = const(2)
+WDT_RESET = const(3)
+DEEPSLEEP_RESET = const(4)
+SOFT_RESET = const(5)
+IDLE = const(1)
+SLEEP = const(2)
+DEEPSLEEP = const(4)
+
+mem8 = hw.mem8
+mem16 = hw.mem16
+mem32 = hw.mem32
+
+
+def reset():
+    """Reset the machine as its button would."""
+    hw.reset()
+
+
+def soft_reset():
+    """Restart MicroPython. From a main program: the machine."""
+    if _runtime.current().in_main:
+        hw.reset()
+    raise SystemExit
+
+
+def reset_cause():
+    return PWRON_RESET
+
+
+def bootloader(timeout=None):
+    hw.reset()
+
+
+def unique_id():
+    """The MAC address of the first card; the CPU's signature where there is none."""
+    for i in _runtime.current().host.interfaces:
+        if not i.loopback:
+            return i.mac.to_bytes(6, "big")
+    return hw.cpuid(1)[0].to_bytes(4, "big")
+
+
+def freq(_hz=None):
+    """The CPU's base frequency in Hz as it tells it; 0 if it does not."""
+    if hw.cpuid(0)[0] < 0x16:
+        return 0
+    return (hw.cpuid(0x16)[0] & 0xFFFF) * 1000000
+
+
+def idle():
+    """Halt until something happens, at most a millisecond."""
+    hw.wait(hw.ticks_us() + 1000)
+
+
+def lightsleep(ms=None):
+    end = NEVER if ms is None else hw.ticks_us() + ms * 1000
+    while hw.ticks_us() < end:
+        hw.wait(end)
+
+
+def deepsleep(ms=None):
+    lightsleep(ms)
+    hw.reset()
+
+
+def disable_irq():
+    """Keep events and Ctrl-C off until enable_irq."""
+    hw.lock()
+    return True
+
+
+def enable_irq(_state=True):
+    hw.unlock()
+
+
+class RTC:
+    """The clock of the date: RTC().datetime() is (year, month, day, weekday, h, m, s, us)."""
+
+    def __init__(self, _id=0, datetime=None):
+        if datetime is not None:
+            self.datetime(datetime)
+
+    def datetime(self, new=None):
+        import time
+
+        if new is None:
+            us = hw.unix_us()
+            t = time.gmtime(us // 1000000)
+            return t[0], t[1], t[2], t[6], t[3], t[4], t[5], us % 1000000
+        s = time.mktime((new[0], new[1], new[2], new[4], new[5], new[6], 0, 0))
+        hw.set_unix_us(s * 1000000 + new[7])
+
+    def init(self, new):
+        """new: (year, month, day, hour, minute, second, us, tz), the order of CC3200 and ESP32."""
+        self.datetime((new[0], new[1], new[2], 0) + tuple(new[3:6]) + (new[6],))
+
+    def now(self):
+        t = self.datetime()
+        return t[:3] + t[4:] + (None,)
+
+
+class Timer:
+    """A timer whose callback runs between two bytecodes of the program."""
+
+    ONE_SHOT = const(0)
+    PERIODIC = const(1)
+
+    def __init__(self, _id=-1, **options):
+        self.timer_at = 0
+        self.timer_index = -1
+        self._at = NEVER
+        self._period_us = 0
+        self._mode = 1
+        self._callback = None
+        if options:
+            self.init(**options)
+
+    def init(self, *, mode=1, period=-1, freq=-1, callback=None, hard=False):
+        us = int(1000000 / freq) if freq > 0 else period * 1000
+        if us <= 0:
+            raise ValueError("a timer needs period or freq")
+        self.deinit()
+        rt = _runtime.current()
+        self._period_us = us
+        self._mode = mode
+        self._callback = callback
+        self._at = rt.now() + us
+        rt.lock()
+        try:
+            rt.host.timers.arm(self, self._at)
+            rt.kick(rt.now())
+        finally:
+            rt.unlock()
+
+    def deinit(self):
+        rt = _runtime.current()
+        rt.lock()
+        self._at = NEVER
+        rt.host.timers.cancel(self)
+        rt.unlock()
+
+    def value(self):
+        """Microseconds until the callback."""
+        return max(0, self._at - hw.ticks_us())
+
+    def poll_at(self):
+        return self._at
+
+    def on_timer(self, now):
+        if self._mode:
+            # Late ones are not made up for.
+            self._at = max(self._at + self._period_us, now)
+        else:
+            self._at = NEVER
+        if self._callback is not None:
+            try:
+                micropython.schedule(self._callback, self)
+            except RuntimeError:
+                pass  # the program is behind with its callbacks
