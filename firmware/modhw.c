@@ -106,7 +106,7 @@ FUNV(dma, 1, 2) {
     }
     uintptr_t start = ((uintptr_t)dma_next + align - 1) & ~(align - 1);
     if (start > (uintptr_t)dma_end || n > (uintptr_t)dma_end - start) {
-        mp_raise_msg_varg(&mp_type_MemoryError, MP_ERROR_TEXT("no DMA memory left for %u bytes"), (unsigned)n);
+        mp_raise_msg_varg(&mp_type_MemoryError, MP_ERROR_TEXT("no DMA memory left for %d KB"), (int)(n >> 10));
     }
     mp_obj_t buf = mp_obj_new_bytearray_by_ref(n, (void *)start);
     dma_next = (uint8_t *)start + n;

@@ -24,6 +24,7 @@ TOOLS = (
     ("gcc", "gcc"),
     ("make", "make"),
     ("ld", "binutils"),
+    ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/include/x86_64-linux-musl/string.h", "musl-dev"),
     ("/usr/lib/x86_64-linux-musl/libc.a", "musl-dev"),
 )
