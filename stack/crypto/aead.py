@@ -52,7 +52,7 @@ class ChaCha20Poly1305:
     def __init__(self, key):
         if len(key) != 32:
             raise ValueError("key length")
-        self._k = bytes(key)
+        self._k = kernels.chapoly_init(bytes(key))
 
     def seal(self, nonce, aad, buf, off, n):
         _check(nonce, buf, off, n)

@@ -12,10 +12,10 @@ that keep a tier's state (an AEAD's key) belong to the tier that made them.
 
 import sys
 
-# What a tier has to define; one that lacks a name inherits it from the tier before.
+# What the kernels are. A tier that lacks one takes it from the tier before.
 NAMES = (
     "sha256", "sha512", "keccak_f",
-    "gcm_init", "gcm_seal", "gcm_open", "chapoly_seal", "chapoly_open",
+    "gcm_init", "gcm_seal", "gcm_open", "chapoly_init", "chapoly_seal", "chapoly_open",
     "x25519", "ec_base", "ec_mul", "ec_dual", "ed_base", "ed_dual", "modexp",
     "ntt", "intt", "basemul",
 )  # fmt: skip
@@ -24,34 +24,39 @@ tier = ""
 _asm = None
 
 
+def tiers():
+    """The tiers that `use` takes now."""
+    return ("plain", "viper", "asm") if _asm else ("plain", "viper")
+
+
 def use(name):
     """Switch to "plain", "viper" or "asm". ValueError if machine code was not started."""
     global tier
+    if name not in tiers():
+        raise ValueError("no such tier now")
     from stack.crypto import plain
 
-    modules = [plain]
+    _take({n: getattr(plain, n) for n in NAMES})
     if name != "plain":
         from stack.crypto import viper
 
-        modules.append(viper)
+        _take({n: getattr(viper, n) for n in NAMES if hasattr(viper, n)})
     if name == "asm":
-        if _asm is None:
-            raise ValueError("machine code was not started")
-        modules.append(_asm)
-    g = globals()
-    for module in modules:
-        for n in NAMES:
-            f = getattr(module, n, None)
-            if f is not None:
-                g[n] = f
+        _take(_asm)
     tier = name
 
 
-def start(hw, blob=None):
-    """Load the machine code through `hw` (code, addr, call, cpuid) and use what this CPU has.
+def _take(functions):
+    g = globals()
+    for n in functions:
+        g[n] = functions[n]
 
-    blob: a module made by stack.crypto.asm.build, or None for the frozen one.
-    Returns the tier in use; without machine code that is what was used before.
+
+def start(hw, blob=None):
+    """Load the machine code through `hw` (exec, addr, call, cpuid) and use what this CPU has.
+
+    blob: what stack.crypto.asm.build made; None for the module frozen into the
+    image. Returns the tier in use: without machine code the one from before.
     """
     global _asm
     if blob is None:
@@ -61,8 +66,9 @@ def start(hw, blob=None):
             return tier
     from stack.crypto import native
 
-    if native.load(hw, blob):
-        _asm = native
+    functions = native.load(hw, blob)
+    if functions:
+        _asm = functions
         use("asm")
     return tier
 

@@ -200,20 +200,25 @@ def poly1305(key, data):
 
 
 def _chapoly_tag(key, nonce, aad, buf, off, n):
+    nonce = bytes(nonce)
     # RFC 8439, 2.8: aad and ciphertext, each padded to 16, then both lengths.
     data = bytes(aad) + bytes(-len(aad) % 16) + bytes(buf[off : off + n]) + bytes(-n % 16)
     return poly1305(chacha_block(key, 0, nonce), data + struct.pack("<QQ", len(aad), n))
 
 
+def chapoly_init(key):
+    return bytes(key)
+
+
 def chapoly_seal(key, nonce, aad, buf, off, n):
-    chacha20(key, 1, nonce, buf, off, n)
+    chacha20(key, 1, bytes(nonce), buf, off, n)
     buf[off + n : off + n + 16] = _chapoly_tag(key, nonce, aad, buf, off, n)
 
 
 def chapoly_open(key, nonce, aad, buf, off, n):
     if not equal_at(_chapoly_tag(key, nonce, aad, buf, off, n), 0, buf, off + n, 16):
         return False
-    chacha20(key, 1, nonce, buf, off, n)
+    chacha20(key, 1, bytes(nonce), buf, off, n)
     return True
 
 

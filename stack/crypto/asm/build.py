@@ -9,7 +9,7 @@ The module has CODE (bytes) and ENTRIES (name -> offset). It is called
 import sys
 
 from stack.crypto.asm import chacha, gcm, poly1305, sha
-from stack.crypto.asm.x86 import Asm
+from stack.crypto.asm.x86 import Asm, Function, rcx
 
 
 class Blob:
@@ -23,6 +23,9 @@ class Blob:
 def assemble():
     """An Asm with all kernels, not yet finished."""
     a = Asm()
+    with Function(a, "xcr0", save=()):
+        a.xor(rcx.d, rcx.d)
+        a.xgetbv()
     chacha.chacha20_scalar(a)
     chacha.chacha20_avx2(a)
     poly1305.emit(a)

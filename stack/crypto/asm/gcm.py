@@ -1,14 +1,14 @@
 """AES-GCM (FIPS 197, SP 800-38D) in machine code.
 
     gcm_init(ctx, key, key_len)             ctx: CTX_LEN bytes
-    gcm_table(ctx, table)                   64 KB of multiples of H, for gcm_*_table
-    gcm_xmm, gcm_ymm, gcm_xmm_table, gcm_ymm_table
+    gcm_table(ctx, table)                   64 KB of multiples of H, for gcm_xmm_table
+    gcm_xmm, gcm_ymm, gcm_xmm_table
         (ctx, buf, n, aad, aad_len, opening) -> 1 or 0; the nonce lies in ctx at NONCE
 
 AES by AESENC, sixteen blocks in flight with VAES (ymm) or eight without (xmm).
 GHASH by PCLMULQDQ, eight blocks to a reduction; or by table, for QEMU's
 translator, where a PCLMULQDQ costs 35 ns. **The table's look-ups depend on the
-data and on H**: gcm_*_table are not constant-time. (Nor are AESENC and PCLMULQDQ
+data and on H**: gcm_xmm_table is not constant-time. (Nor are AESENC and PCLMULQDQ
 under that translator, which are C with tables and branches.) The others are.
 """
 
@@ -468,5 +468,5 @@ def emit(a):
     ctr(a, "ctr_ymm", True)
     gcm(a, "gcm_xmm", "ctr_xmm", "ghash_clmul")
     gcm(a, "gcm_ymm", "ctr_ymm", "ghash_clmul")
+    # The translator does two aesenc as fast as one of the wide kind.
     gcm(a, "gcm_xmm_table", "ctr_xmm", "ghash_table")
-    gcm(a, "gcm_ymm_table", "ctr_ymm", "ghash_table")

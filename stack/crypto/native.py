@@ -1,0 +1,155 @@
+"""The machine-code tier: loads the assembled block and wraps its entries as kernels.
+
+`load(hw, blob)` needs of hw: exec (or code), addr, call, cpuid. A kernel is taken
+when this CPU has its instructions; where two fit, QEMU's translator (told by the
+hypervisor leaf) gets the one with cheap instructions, silicon the wide one.
+"""
+
+from micropython import const
+
+_GCM_CTX = const(544)  # asm/gcm.py, CTX_LEN
+_GCM_NONCE = const(256)
+
+_call = None
+_addr = None
+_e = {}  # entry -> address
+
+
+def features(hw):
+    """The set of names of what the CPU and the machine can do."""
+    found = set()
+    top = hw.cpuid(0)[0]
+    _, _, c1, d1 = hw.cpuid(1)
+    _, b7, c7, _ = hw.cpuid(7) if top >= 7 else (0, 0, 0, 0)
+    for name, word, bit in (
+        ("pclmul", c1, 1), ("ssse3", c1, 9), ("sse41", c1, 19), ("movbe", c1, 22),
+        ("aes", c1, 25), ("osxsave", c1, 27), ("avx", c1, 28), ("hypervisor", c1, 31),
+        ("bmi1", b7, 3), ("avx2", b7, 5), ("bmi2", b7, 8), ("adx", b7, 19), ("sha", b7, 29),
+        ("vaes", c7, 9),
+    ):  # fmt: skip
+        if word >> bit & 1:
+            found.add(name)
+    if "hypervisor" in found:
+        _, b, c, d = hw.cpuid(0x40000000)
+        if (b, c, d) == (0x54474354, 0x43544743, 0x47435447):  # "TCGTCGTCGTCG"
+            found.add("tcg")
+    return found
+
+
+def load(hw, blob):
+    """name -> function for the kernels that run here; empty if this CPU is too old."""
+    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256
+    has = features(hw)
+    if not {"bmi1", "bmi2", "movbe", "sse41", "ssse3"} <= has:
+        return {}
+    base = (getattr(hw, "exec", None) or hw.code)(blob.CODE)
+    _call = hw.call
+    _addr = hw.addr
+    _e.clear()
+    for name in blob.ENTRIES:
+        _e[name] = base + blob.ENTRIES[name]
+    wide = False
+    if {"osxsave", "avx"} <= has:
+        # XCR0: the system has switched on the wide registers.
+        wide = _call(_e["xcr0"]) & 6 == 6
+    tcg = "tcg" in has
+
+    use = {
+        "sha256": sha256, "sha512": sha512, "keccak_f": keccak_f,
+        "chapoly_init": chapoly_init, "chapoly_seal": chapoly_seal, "chapoly_open": chapoly_open,
+    }  # fmt: skip
+    _sha256 = _e["sha256_ni" if "sha" in has and not tcg else "sha256"]
+    _cha = _e["chapoly_avx2" if wide and "avx2" in has and not tcg else "chapoly_scalar"]
+    if wide and {"aes", "pclmul"} <= has:
+        _gcm_small = _e["gcm_ymm" if "vaes" in has and "avx2" in has and not tcg else "gcm_xmm"]
+        _gcm_bulk = _e["gcm_xmm_table"] if tcg else 0
+        for f in (gcm_init, gcm_seal, gcm_open):
+            use[f.__name__] = f
+    return use
+
+
+def sha256(state, buf, off, blocks):
+    _call(_sha256, _addr(state), _addr(buf) + off, blocks)
+
+
+def sha512(state, buf, off, blocks):
+    _call(_e["sha512"], _addr(state), _addr(buf) + off, blocks)
+
+
+def keccak_f(state):
+    _call(_e["keccak_f"], _addr(state))
+
+
+_SIGMA = b"expand 32-byte k"
+
+
+def chapoly_init(key):
+    return bytearray(_SIGMA + key + bytes(16))
+
+
+def chapoly_seal(k, nonce, aad, buf, off, n):
+    k[52:64] = nonce
+    _call(_cha, _addr(k), _addr(buf) + off, n, _addr(aad), len(aad), 0)
+
+
+def chapoly_open(k, nonce, aad, buf, off, n):
+    k[52:64] = nonce
+    return _call(_cha, _addr(k), _addr(buf) + off, n, _addr(aad), len(aad), 1) == 1
+
+
+# A key that moves bulk data under the translator gets a table of 64 KB: PCLMULQDQ
+# is slow there. So a thousand idle connections take no memory for it.
+_BULK_BYTES = const(131072)  # a key counts as bulk from here
+_TABLES = const(8)  # 512 KB at most; the longest held goes to who needs one next
+_tables = []  # [table, owner]
+
+
+class _Gcm:
+    __slots__ = ("ctx", "at", "run", "left")
+
+    def __init__(self, key):
+        self.ctx = bytearray(_GCM_CTX)
+        self.at = _addr(self.ctx)
+        self.run = _gcm_small
+        self.left = _BULK_BYTES if _gcm_bulk else -1
+        _call(_e["gcm_init"], self.at, _addr(key), len(key))
+
+    def grow(self):
+        """Give this key a table, from another key if there are enough."""
+        self.left = -1
+        if len(_tables) < _TABLES:
+            try:
+                slot = [bytearray(65536), None]
+            except MemoryError:
+                return
+        else:
+            slot = _tables.pop(0)
+            other = slot[1]
+            other.run = _gcm_small
+            other.left = _BULK_BYTES
+        slot[1] = self
+        _tables.append(slot)
+        _call(_e["gcm_table"], self.at, _addr(slot[0]))
+        self.run = _gcm_bulk
+
+
+def gcm_init(key):
+    return _Gcm(key)
+
+
+def gcm_seal(k, nonce, aad, buf, off, n):
+    k.ctx[_GCM_NONCE : _GCM_NONCE + 12] = nonce
+    if k.left >= 0:
+        k.left -= n
+        if k.left < 0:
+            k.grow()
+    _call(k.run, k.at, _addr(buf) + off, n, _addr(aad), len(aad), 0)
+
+
+def gcm_open(k, nonce, aad, buf, off, n):
+    k.ctx[_GCM_NONCE : _GCM_NONCE + 12] = nonce
+    if k.left >= 0:
+        k.left -= n
+        if k.left < 0:
+            k.grow()
+    return _call(k.run, k.at, _addr(buf) + off, n, _addr(aad), len(aad), 1) == 1
