@@ -63,12 +63,27 @@ class Wrapper(Device):
     """A device around a device, changing nothing."""
 
     def __init__(self, inner):
-        super().__init__(inner.name, inner.mac, inner.mtu, inner.stats)
         self.inner = inner
+        self.name = inner.name
         self.driver = inner.driver
+        self.mac = inner.mac
         self.caps = inner.caps
         self.gso_max = inner.gso_max
-        self.link_up = inner.link_up
+        self.stats = inner.stats
+
+    # What changes while the device runs is asked for each time.
+
+    @property
+    def mtu(self):
+        return self.inner.mtu
+
+    @property
+    def link_up(self):
+        return self.inner.link_up
+
+    @property
+    def error(self):
+        return self.inner.error
 
     def rx(self, sink, budget):
         return self.inner.rx(sink, budget)
@@ -96,9 +111,6 @@ class Wrapper(Device):
 
     def on_interrupt(self):
         self.inner.on_interrupt()
-        self.link_up = self.inner.link_up
-        self.error = self.inner.error
 
     def stop(self):
         self.inner.stop()
-        self.link_up = False
