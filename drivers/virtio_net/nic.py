@@ -120,6 +120,7 @@ class VirtioNet(Device):
         self._addr = hw.addr
         self._fence = hw.fence
         self._notify = transport.notify
+        self._irq_count = hw.irq_count
         self._armed = False  # rx interrupts are on
         self._wanted = False  # somebody waits for room to send
         self._fresh = False  # something was put in and not published
@@ -245,25 +246,28 @@ class VirtioNet(Device):
         n = 0
         if self._armed:
             self._quiet()
-        while n < budget:
-            r = rx_next(q.ring, q.st, self._arena, self._held)
-            if r <= 0:
-                if r == 0:
-                    break
-                r = self._rx_rare(r)
+        try:
+            while n < budget:
+                r = rx_next(q.ring, q.st, self._arena, self._held)
                 if r <= 0:
-                    if self.error is not None:
-                        return n
-                    continue
-            n += 1
-            frame.off = r >> 20
-            frame.end = (r >> 20) + (r >> 2 & 0x3FFFF)
-            frame.csum_ok = r & 1 != 0
-            sink(frame)
-            if n & _POST_EVERY == 0:
+                    if r == 0:
+                        break
+                    r = self._rx_rare(r)
+                    if r <= 0:
+                        if self.error is not None:
+                            break
+                        continue
+                n += 1
+                frame.off = r >> 20
+                frame.end = (r >> 20) + (r >> 2 & 0x3FFFF)
+                frame.csum_ok = r & 1 != 0
+                sink(frame)
+                if n & _POST_EVERY == 0:
+                    self._post()
+        finally:
+            # Also when a sink raised (Ctrl-C): else its buffers would be lost.
+            if n:
                 self._post()
-        if n:
-            self._post()
         return n
 
     def _rx_rare(self, r):
@@ -287,7 +291,7 @@ class VirtioNet(Device):
     def _post(self):
         """Give free buffers back to the device. 5.1.6.3."""
         q = self._rxq
-        if rx_post(q.ring, q.st, self._held):
+        if self.error is None and rx_post(q.ring, q.st, self._held):
             self._fence()
             if wants_kick(q.ring, q.st):
                 self.kicks += 1
@@ -411,9 +415,10 @@ class VirtioNet(Device):
         """Interrupts on. True if something arrived before they were: then poll on. 2.7.7.2."""
         if self.error is not None:
             return False
-        if self.interrupts == "intx":
-            self.on_interrupt()  # a line stays masked until acknowledged
-        self._post()  # a sink that raised left buffers behind
+        t = self._transport
+        if t.vector < 0 or self._irq_count(t.vector) != t.seen:
+            # A line stays masked until acknowledged; MSI-X: the configuration changed.
+            self.on_interrupt()
         rxq = self._rxq
         ring.interrupt_after(rxq.ring, rxq.st, 0)
         self._armed = True

@@ -11,6 +11,7 @@ A transport is what the device looks like to `nic.py`, whatever the bus:
     config16(off), config_bytes(off, n)   device configuration space, 2.5
     set_interrupts()             MSI-X, INTx or nothing: `interrupts` says which; entries (rx, tx)
     config_changed() -> bool     acknowledge; did the configuration change since last asked
+    vector, seen                 config_changed is True if hw.irq_count(vector) != seen; or -1
     close()                      no more interrupts, no more DMA
 
 So virtio over MMIO (4.2) is another class beside this one.
@@ -79,8 +80,8 @@ class PciTransport:
         self._hw = hw
         self._function = function
         self._msix = None
-        self._vector = -1  # CPU vector of configuration changes; -1 without MSI-X
-        self._seen = 0
+        self.vector = -1  # CPU vector of configuration changes; -1 without MSI-X
+        self.seen = 0  # its hw.irq_count when last asked
         self._line = -1
         self.interrupts = "none"
         self.notify = hw.write16  # 4.1.5.2: the queue's index in 16 bits
@@ -230,8 +231,8 @@ class PciTransport:
             m.enable()
             try:
                 self._set_vector(_CONFIG_VECTOR, 0)
-                self._vector = vectors[0]
-                self._seen = self._hw.irq_count(vectors[0])
+                self.vector = vectors[0]
+                self.seen = self._hw.irq_count(vectors[0])
                 self.interrupts = "msix"
                 last = len(vectors) - 1
                 return min(1, last), min(2, last)
@@ -263,11 +264,11 @@ class PciTransport:
 
     def config_changed(self):
         hw = self._hw
-        if self._vector >= 0:
-            n = hw.irq_count(self._vector)
-            if n == self._seen:
+        if self.vector >= 0:
+            n = hw.irq_count(self.vector)
+            if n == self.seen:
                 return False
-            self._seen = n
+            self.seen = n
             return True
         isr = hw.read8(self._isr)  # reading acknowledges, 4.1.4.5
         if self._line >= 0:
