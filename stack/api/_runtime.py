@@ -68,7 +68,12 @@ class Runtime:
         """After a call that gave the stack something to send or to wait for; under the lock."""
         host = self.host
         host.flush(now)
-        self._timer(host.poll_at())
+        at = host.poll_at()
+        if at <= now:
+            # Most often a frame to ourselves: take it in at once, not by way of an interrupt.
+            host.poll(now)
+            at = host.poll_at()
+        self._timer(at)
 
     # Steps.
 

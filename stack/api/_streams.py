@@ -95,7 +95,8 @@ class TcpStream:
             e = self.endpoint
             got = e.recv_into(buf, off, n, now)
             if got:
-                rt.kick(now)
+                if e.ready:  # the window has opened enough to tell the peer
+                    rt.kick(now)
                 return got
             if e.eof:
                 return 0

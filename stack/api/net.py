@@ -79,21 +79,35 @@ def connections():
 
 def neighbors():
     """Who is near: dicts with interface, mac, ip4 (None: only seen), state, and age in seconds."""
+    from stack.link import arp
+
     rt = _runtime.current()
+    now = rt.now()
+    found = []
     rt.lock()
     try:
-        found = rt.host.neighbors(rt.now())
+        for i in rt.host.interfaces:
+            if i.loopback:
+                continue
+            known = set()
+            for e in i.arp.entries():
+                known.add(e.mac)
+                ip4 = addr.format(e.addr)
+                found.append((i.name, e.mac, ip4, arp.NAMES[e.state], now - e.heard))
+            for mac, age in i.link.seen(now):
+                if mac not in known:
+                    found.append((i.name, mac, None, "seen", age))
     finally:
         rt.unlock()
     return [
         {
-            "interface": d["iface"],
-            "mac": mac_text(d["mac"]) if d["mac"] else None,
-            "ip4": addr.format(d["addr"]) if d["addr"] else None,
-            "state": d["state"],
-            "age": d["age_us"] // 1000000,
+            "interface": name,
+            "mac": mac_text(mac) if mac else None,
+            "ip4": ip4,
+            "state": state,
+            "age": age // 1000000,
         }
-        for d in found
+        for name, mac, ip4, state, age in found
     ]
 
 

@@ -13,7 +13,13 @@ from micropython import const
 from stack.api import _runtime
 from stack.api._address import AF_INET, AF_INET6, host_port, sockaddr  # noqa: F401
 from stack.api._names import (  # noqa: F401
-    getaddrinfo, gethostbyname, gethostname, inet_aton, inet_ntoa, inet_ntop, inet_pton,
+    getaddrinfo,
+    gethostbyname,
+    gethostname,
+    inet_aton,
+    inet_ntoa,
+    inet_ntop,
+    inet_pton,
 )  # fmt: skip
 from stack.core import errors
 from stack.core.errors import POLLERR, POLLHUP, POLLOUT
@@ -68,6 +74,7 @@ SOMAXCONN = const(128)
 _POLL = const(3)
 _CLOSE = const(4)
 _PIECE = const(4096)
+_BACKLOG_MIN = const(64)
 
 
 class socket(io.IOBase):
@@ -248,7 +255,9 @@ class socket(io.IOBase):
         rt = self._rt
         rt.lock()
         try:
-            e = rt.host.tcp.listen(address, port, max(1, backlog), rt.now(), reuse=self._reuse)
+            # asyncio's default of 5 would drop SYNs, a second each, as soon as ten clients come.
+            n = max(_BACKLOG_MIN, backlog)
+            e = rt.host.tcp.listen(address, port, n, rt.now(), reuse=self._reuse)
             self._listening = True
             self._set_endpoint(e)
         finally:
@@ -415,7 +424,8 @@ class socket(io.IOBase):
             now = rt.now()
             got = e.recv_into(buf, off, n, now)
             if got:
-                rt.kick(now)
+                if e.ready:  # the window has opened enough to tell the peer
+                    rt.kick(now)
                 return got
             if e.eof:
                 return 0
