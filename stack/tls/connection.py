@@ -115,6 +115,7 @@ class Connection:
                 if self._events:
                     return self._events.pop(0)
                 if self.read_closed:
+                    self._reader.window.release()
                     self._settle()
                     return None
                 if not self._reader.next():
