@@ -242,7 +242,7 @@ def rx_next(ring, st, arena, held) -> int:
             return BAD_COUNT
     if count > 1:
         # In one piece only if each but the last is full, and each is the next in memory.
-        if total != size or i + count > mask + 1:
+        if i + count > mask + 1:
             return SCATTERED
         k = 1
         while k < count:
