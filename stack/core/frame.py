@@ -64,19 +64,16 @@ class FramePool:
         self.frames = [Frame(buf, self, i) for i, buf in enumerate(buffers)]
         self.size = len(self.frames[0].buf) if self.frames else 0
         self.free = len(self.frames)
-        self._head = None
-        for f in self.frames:
-            f.next = self._head
-            self._head = f
+        # A stack: the first `free` entries. (list.pop would shrink a list and allocate anew.)
+        self._stack = list(self.frames)
 
     def get(self):
         """An empty frame, or None when all are in use (the caller drops or waits)."""
-        f = self._head
-        if f is None:
+        n = self.free
+        if not n:
             return None
-        self._head = f.next
-        f.next = None
-        self.free -= 1
+        self.free = n = n - 1
+        f = self._stack[n]
         f.off = f.end = HEADROOM
         return f
 
@@ -85,6 +82,6 @@ class FramePool:
         # store counts: this is on the path of every frame.
         f.data = None
         f.data_len = f.gso_size = f.csum_start = 0
-        f.next = self._head
-        self._head = f
-        self.free += 1
+        n = self.free
+        self._stack[n] = f
+        self.free = n + 1
