@@ -1,15 +1,16 @@
 """ECDH and ECDSA (FIPS 186-5, SEC 1) on a short Weierstrass curve with a = -3.
 
 The curves are P256 in p256.py and P384 in p384.py. Points on the wire are
-uncompressed: 4, x, y. Signing is deterministic (RFC 6979), or hedged when an
-rng is given.
+uncompressed: 4, x, y. Signing is deterministic (RFC 6979), or hedged, and with
+fewer hashes, when an rng is given.
 
 Not implemented: compressed points (TLS 1.3 forbids them), other curves.
 """
 
 from stack.crypto import kernels
-from stack.crypto.bytesops import bit_length, inverse
+from stack.crypto.bytesops import bit_length
 from stack.crypto.hmac import hmac
+from stack.crypto.sha2 import Sha512
 
 
 class Curve:
@@ -69,20 +70,24 @@ class Curve:
         return e >> excess if excess > 0 else e
 
     def sign(self, private, digest, rng=None, hash_class=None):
-        """(r, s) for a digest. `rng` adds fresh randomness to the nonce (RFC 6979, 3.6)."""
+        """(r, s) for a digest, by RFC 6979; with `rng` by fresh randomness and the key together."""
         d = self.scalar(private)
         n = self.n
         e = self._number(digest)
-        draw = _Nonces(self, d, e, rng, hash_class or self.hash_class)
+        draw = _Nonces(self, d, e, hash_class or self.hash_class) if rng is None else None
         while True:
-            k = draw.next()
+            k = draw.next() if draw else self._hedged(d, e, rng)
             r = kernels.ec_base(self, k)[0] % n
-            # k^-1 is taken of k times a random-looking factor: Euclid's running
-            # time then says nothing of k.
-            blind = draw.blind()
-            s = inverse(k * blind % n, n) * ((e + r * d) * blind % n) % n
+            s = kernels.invert(k, n) * (e + r * d) % n
             if r and s:
                 return r, s
+
+    def _hedged(self, d, e, rng):
+        """A nonce from the key, the digest and fresh randomness: one hash, and good if any of
+        the randomness or the hash's secrecy holds. 512 bits mod n are uniform enough."""
+        size = self.size
+        seed = rng(32) + d.to_bytes(size, "big") + (e % self.n).to_bytes(size, "big")
+        return int.from_bytes(Sha512(seed).digest(), "big") % (self.n - 1) + 1
 
     def verify(self, point, digest, r, s):
         """True if (r, s) signs `digest` under the public point. FIPS 186-5, 6.4.2."""
@@ -93,7 +98,7 @@ class Curve:
             x, y = self.point(point)
         except ValueError:
             return False
-        w = inverse(s, n)
+        w = kernels.invert(s, n)
         sum_ = kernels.ec_dual(self, self._number(digest) * w % n, r * w % n, x, y)
         return sum_ is not None and sum_[0] % n == r
 
@@ -101,13 +106,11 @@ class Curve:
 class _Nonces:
     """The HMAC_DRBG of RFC 6979, 3.2: a sequence of candidates for k."""
 
-    def __init__(self, curve, d, e, rng, hash_class):
+    def __init__(self, curve, d, e, hash_class):
         self._curve = curve
         self._hash = hash_class
         size = curve.size
         seed = d.to_bytes(size, "big") + (e % curve.n).to_bytes(size, "big")
-        if rng is not None:
-            seed += rng(32)
         n = hash_class.digest_size
         self._v = b"\x01" * n
         self._k = bytes(n)
@@ -132,8 +135,3 @@ class _Nonces:
             k = self._curve._number(t[: self._curve.size])
             if 0 < k < self._curve.n:
                 return k
-
-    def blind(self):
-        """A number in 1..n-1 that an observer cannot know, apart from the sequence of k."""
-        t = hmac(self._hash, self._k, self._v + b"blind")
-        return int.from_bytes(t, "big") % (self._curve.n - 1) + 1

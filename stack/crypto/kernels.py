@@ -16,7 +16,7 @@ import sys
 NAMES = (
     "sha256", "sha512", "keccak_f",
     "gcm_init", "gcm_seal", "gcm_open", "chapoly_init", "chapoly_seal", "chapoly_open",
-    "x25519", "ec_base", "ec_mul", "ec_dual", "ed_base", "ed_dual", "modexp",
+    "x25519", "ec_base", "ec_mul", "ec_dual", "ed_base", "ed_dual", "modexp", "invert",
     "ntt", "intt", "basemul",
 )  # fmt: skip
 
