@@ -108,26 +108,30 @@ class Connection:
 
     def next_event(self):
         """The next event, or None if there is none before more comes. Raises TlsError."""
-        if self.error is not None:
-            raise self.error
-        try:
-            while True:
-                if self._events:
-                    return self._events.pop(0)
-                if self.read_closed:
-                    self._reader.window.release()
-                    self._settle()
-                    return None
-                if not self._reader.next():
-                    if self._eof:
-                        raise self._truncated()
-                    self._settle()
-                    return None
-                if self._on_record():
-                    return self._data
-        except ProtocolError as e:
-            self._fail(e)
-            raise
+        if self.error is None:
+            try:
+                return self._next_event()
+            except TlsError as e:
+                self._fail(e)
+            except ProtocolError as e:  # the cursor's
+                self._fail(TlsError(e.code, e.reason))
+        raise self.error
+
+    def _next_event(self):
+        while True:
+            if self._events:
+                return self._events.pop(0)
+            if self.read_closed:
+                self._reader.window.release()
+                self._settle()
+                return None
+            if not self._reader.next():
+                if self._eof:
+                    raise self._truncated()
+                self._settle()
+                return None
+            if self._on_record():
+                return self._data
 
     def _truncated(self):
         if not self.connected:

@@ -34,6 +34,15 @@ def _bad(group, why):
     return TlsError(alert.ILLEGAL_PARAMETER, "%s key share: %s" % (NAMES[group], why))
 
 
+def _checked(group, why, function, *arguments):
+    """The function's result; illegal_parameter where it raises ValueError."""
+    try:
+        return function(*arguments)
+    except ValueError:
+        pass
+    raise _bad(group, why)
+
+
 class _X25519:
     """`share` is ours to send as a client; `agree(peer's)` is the secret."""
 
@@ -44,12 +53,11 @@ class _X25519:
     def agree(self, peer):
         if len(peer) != 32:
             raise _bad(X25519, "%d bytes" % len(peer))
-        try:
-            return x25519.shared(self._private, peer)
-        except ValueError:
-            # 7.4.2: "MUST check whether the computed Diffie-Hellman shared secret is
-            # the all-zero value and abort if so".
-            raise _bad(X25519, "the shared secret is zero")
+        # 7.4.2: "MUST check whether the computed Diffie-Hellman shared secret is the all-zero
+        # value and abort if so".
+        return _checked(
+            X25519, "the shared secret is zero", x25519.shared, self._private, peer
+        )
 
     def answer(self, peer):
         """(our share, secret) as a server."""
@@ -67,10 +75,9 @@ class _Ec:
         # 4.2.8.2: "the uncompressed form"; that it is a point of the curve the curve checks.
         if len(peer) != 1 + 2 * self._curve.size or peer[0] != 4:
             raise _bad(self._group, "not an uncompressed point")
-        try:
-            return self._curve.shared(self._private, peer)
-        except ValueError:
-            raise _bad(self._group, "not a point of the curve")
+        return _checked(
+            self._group, "not a point of the curve", self._curve.shared, self._private, peer
+        )
 
     def answer(self, peer):
         return self.share, self.agree(peer)
@@ -94,11 +101,14 @@ class _Hybrid:
         if len(peer) != _EK_LEN + 32:
             raise _bad(X25519MLKEM768, "%d bytes" % len(peer))
         x = self._x.agree(peer[_EK_LEN:])
-        try:
-            ct, secret = mlkem.encaps(bytes(peer[:_EK_LEN]), self._rng)
-        except ValueError:
-            # The modulus check of FIPS 203, 7.2.
-            raise _bad(X25519MLKEM768, "not an encapsulation key")
+        # It makes the modulus check of FIPS 203, 7.2.
+        ct, secret = _checked(
+            X25519MLKEM768,
+            "not an encapsulation key",
+            mlkem.encaps,
+            bytes(peer[:_EK_LEN]),
+            self._rng,
+        )
         return bytes(ct) + self._x.share, bytes(secret) + x
 
 

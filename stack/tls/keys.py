@@ -45,11 +45,12 @@ def load_private_key(data):
     try:
         return _load(*_unwrap(data))
     except ProtocolError as e:
-        raise ValueError("private key: " + e.reason)
+        why = e.reason
+    raise ValueError("private key: " + why)
 
 
 def load_identity(certificates, key):
-    """An Identity of PEM or DER: the chain, the leaf first, and its key. ValueError if they differ."""
+    """An Identity of PEM or DER: the chain, leaf first, and its key. ValueError if they differ."""
     if not isinstance(key, PrivateKey):
         key = load_private_key(key)
     return Identity(pem_certificates(certificates), key)

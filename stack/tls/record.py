@@ -126,7 +126,7 @@ class Window:
 
 
 class RecordReader:
-    """What comes in. `next()` gives a record as kind, off, n: its content is window.buf[off:off+n]."""
+    """What comes in. `next()` gives a record as kind, off, n: its content is buf[off:off+n]."""
 
     def __init__(self, buffers):
         self.window = Window(buffers)

@@ -1,4 +1,4 @@
-"""Whether the peer is who it has to be: its Certificate and its CertificateVerify. RFC 8446, 4.4.2, 4.4.3.
+"""Whether the peer is who it has to be: Certificate and CertificateVerify. RFC 8446, 4.4.2, 4.4.3.
 
 Everything is checked unless the configuration says otherwise by a name that
 nobody writes by accident. Pins hold also then.

@@ -386,10 +386,9 @@ def pull_sct_list(data):
     """List of Sct of a SignedCertificateTimestampList's bytes. RFC 6962, 3.3."""
     try:
         return _pull_scts(data)
-    except CertificateError:
-        raise
     except ProtocolError as e:
-        raise _bad("a list of SCTs: " + e.reason)
+        why = e.reason
+    raise _bad("a list of SCTs: " + why)
 
 
 def _pull_scts(data):

@@ -43,10 +43,12 @@ def check(response, cert, issuer, unix_time):
     """
     try:
         _check(response, cert, issuer, unix_time)
+        return
     except ProtocolError as e:
-        if e.code in (alert.CERTIFICATE_REVOKED, alert.BAD_CERTIFICATE_STATUS_RESPONSE):
-            raise
-        raise _bad("is unsound: " + e.reason)
+        why = e
+    if why.code in (alert.CERTIFICATE_REVOKED, alert.BAD_CERTIFICATE_STATUS_RESPONSE):
+        raise why
+    raise _bad("is unsound: " + why.reason)
 
 
 def _check(response, cert, issuer, now):
@@ -116,7 +118,7 @@ def _is_about(cert_id, cert, issuer):
     if algorithm == _SHA1:
         digest = sha1
     elif algorithm == _SHA256:
-        digest = lambda data: Sha256(data).digest()  # noqa: E731
+        digest = lambda data: Sha256(data).digest()
     else:
         return False
     name_hash = cert_id.pull_bytes(der.OCTET_STRING)

@@ -330,7 +330,7 @@ def _uri_host(uri):
 
 
 class _Policies:
-    """The valid policies as a set instead of 6.1.2's tree: enough for any initial set of any-policy.
+    """The valid policies as a set instead of 6.1.2's tree: enough when any policy is asked for.
 
     Only explicit_policy makes them matter: with it at zero, an empty set fails.
     """

@@ -95,9 +95,7 @@ def pull_spki(raw):
         key = PublicKey("ec")
         key.curve = curve
         key.point = spki.pull_octet_bits()
-        try:
-            curve.point(key.point)
-        except ValueError:
+        if not _on_curve(curve, key.point):
             raise CertificateError(
                 alert.BAD_CERTIFICATE, "malformed", "the public key is no point of " + curve.name
             )
@@ -120,6 +118,14 @@ def pull_spki(raw):
     algorithm.done("the public key's algorithm")
     spki.done("SubjectPublicKeyInfo")
     return key
+
+
+def _on_curve(curve, point):
+    try:
+        curve.point(point)
+        return True
+    except ValueError:
+        return False
 
 
 def _pull_rsa(key, data):

@@ -60,7 +60,7 @@ class Roots:
             self.add(data)
 
     def add(self, data):
-        """How many were added. CertificateError for one that is malformed, ValueError for no PEM."""
+        """How many were added. CertificateError for a malformed one, ValueError for no PEM."""
         ders = pem_certificates(data)
         for raw in ders:
             c = Certificate(raw)

@@ -691,7 +691,7 @@ def bad_cases():
             b"\x30\x00")])  # fmt: skip
     bad_ext("an IP address of 5 bytes", lambda e: without(e, "551d11") + [extension("551d11",
             tlv(0x30, tlv(0x87, b"12345")))])  # fmt: skip
-    bad_ext("a path length without CA", lambda e: e + [extension("551d13", b"\x30\x03\x02\x01\x00")])
+    bad_ext("a path length, no CA", lambda e: e + [extension("551d13", b"\x30\x03\x02\x01\x00")])
     bad_ext("cA written out as FALSE", lambda e: e + [extension("551d13", b"\x30\x03\x01\x01\x00")])
     bad_ext("a mask with holes", lambda e: e + [extension("551d1e", tlv(0x30, tlv(0xA0, tlv(0x30,
             tlv(0x87, b"\x0a\0\0\0\xff\0\xff\0")))))])  # fmt: skip

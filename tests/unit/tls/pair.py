@@ -1,7 +1,5 @@
 """A client and a server in one process, and peers that misbehave on purpose."""
 
-from tests.vectors.tls.identities import HOST, IDENTITIES, NOW, ROOT
-
 from stack.crypto.sha2 import Sha256
 from stack.tls import events as ev
 from stack.tls import groups
@@ -11,6 +9,7 @@ from stack.tls.events import Data
 from stack.tls.keys import load_identity
 from stack.tls.server import Server
 from stack.tls.x509.store import Roots
+from tests.vectors.tls.identities import HOST, IDENTITIES, NOW, ROOT
 
 START = 10**9
 

@@ -2,11 +2,10 @@
 
 from binascii import a2b_base64
 
-from tests.vectors.tls.chains import CASES, POOL
-
 from stack.tls import alert, messages, verify
 from stack.tls.config import Config
 from stack.tls.x509.store import RootFile, Roots, make_index
+from tests.vectors.tls.chains import CASES, POOL
 
 
 def _judge(chain, roots, host, now, client, ocsp, pins):

@@ -1,5 +1,11 @@
 """Our client with our server: every suite, group and signature; resumption and all options."""
 
+from stack.core.timers import NEVER
+from stack.tls import alert, groups, schedule, signatures
+from stack.tls.alert import TlsError
+from stack.tls.config import CLIENT_CERTIFICATE_REQUIRED, CLIENT_CERTIFICATE_WELCOME, Config
+from stack.tls.events import HandshakeDone, KeyUpdated, PeerClosed, TicketReceived
+from stack.tls.tickets import Sessions, TicketKeys
 from tests.unit.tls.pair import (
     HOST,
     NOW,
@@ -15,13 +21,6 @@ from tests.unit.tls.pair import (
     server,
     server_config,
 )
-
-from stack.core.timers import NEVER
-from stack.tls import alert, groups, schedule, signatures
-from stack.tls.alert import TlsError
-from stack.tls.config import CLIENT_CERTIFICATE_REQUIRED, CLIENT_CERTIFICATE_WELCOME, Config
-from stack.tls.events import HandshakeDone, KeyUpdated, PeerClosed, TicketReceived
-from stack.tls.tickets import Sessions, TicketKeys
 
 _GROUPS = (groups.X25519, groups.SECP256R1, groups.SECP384R1, groups.X25519MLKEM768)
 _SIGNERS = (
@@ -107,7 +106,7 @@ def test_resumption():
         c, s = connected(cc, sc)
         assert not c.resumed and len(cc.sessions) == 2
         _talk(c, s)
-        for n in range(3):
+        for _n in range(3):
             c, s = connected(cc, sc)
             assert c.resumed and s.resumed and c.scheme is None
             assert c.peer is not None and c.suite is suite
@@ -229,7 +228,7 @@ def test_early_data_refused():
         if why == "off":
             sc.early_data = 0
         elif why == "age":
-            for key, session in cc.sessions._all:
+            for _key, session in cc.sessions._all:
                 session.age_add ^= 1 << 20
         elif why == "alpn":
             sc.alpn = cc.alpn = [b"h2"]
@@ -381,7 +380,7 @@ def test_pins():
     s = server()
     try:
         pump(c, s)
-        assert False
+        raise AssertionError("nothing was refused")
     except TlsError as e:
         assert e.kind == "wrong-pin"
     # A pin holds without verification too: one's own device without an authority.
@@ -401,7 +400,7 @@ def test_verification_is_on():
         s = server()
         try:
             pump(c, s)
-            assert False, kind
+            raise AssertionError(kind)
         except alert.CertificateError as e:
             assert e.kind == kind
         assert not c.connected
@@ -416,7 +415,7 @@ def test_expired_clock():
     s = server()
     try:
         pump(c, s)
-        assert False
+        raise AssertionError("nothing was refused")
     except alert.CertificateError as e:
         assert e.kind == "expired" and "expired on 20" in e.reason
 
@@ -429,7 +428,7 @@ def test_timeout():
     c.on_timer(START + 5000000)
     try:
         c.next_event()
-        assert False
+        raise AssertionError("nothing was refused")
     except TlsError as e:
         assert "too long" in e.reason
     assert c.poll_at() == NEVER
@@ -503,7 +502,7 @@ def test_truncation():
     c.receive_eof()
     try:
         c.next_event()
-        assert False
+        raise AssertionError("nothing was refused")
     except alert.Truncated as e:
         assert "close_notify" in e.reason
     assert c.data_to_send() == b""
@@ -518,7 +517,7 @@ def test_half_close():
     assert pump(c, s)[0] == [b"still"]
     try:
         c.send(b"no")
-        assert False
+        raise AssertionError("nothing was refused")
     except ValueError:
         pass
 

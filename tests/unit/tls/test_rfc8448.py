@@ -1,6 +1,4 @@
-"""RFC 8448's traces byte for byte: the key schedule, and both machines on the other side's records."""
-
-from tests.vectors.tls.rfc8448 import TRACES
+"""RFC 8448's traces byte for byte: the key schedule, and both machines against the other side."""
 
 from stack.crypto import rsa
 from stack.crypto.hkdf import extract
@@ -12,6 +10,7 @@ from stack.tls.events import Data, PeerClosed
 from stack.tls.keys import Identity
 from stack.tls.server import Server
 from stack.tls.tickets import ReplayGuard, Session, Sessions, TicketState
+from tests.vectors.tls.rfc8448 import TRACES
 
 _NOW = 10**9
 _TIME = 1500000000
@@ -125,7 +124,7 @@ def _of_kind(records, kind):
 
 def _handshake_payloads(section, side):
     out = []
-    for s, payload, rec in _all(section, "record"):
+    for s, payload, _rec in _all(section, "record"):
         if s == side and len(payload) > 2 and payload[0] in (1, 2, 4, 5, 8, 11, 13, 15, 20):
             if int.from_bytes(payload[1:4], "big") + 4 <= len(payload):
                 out.append(payload)
@@ -357,7 +356,7 @@ def test_server_compatible():
 
 
 def test_records_of_every_trace():
-    """Every protected record is opened by the keys of the schedule, and sealed again to the same."""
+    """Every protected record is opened by the schedule's keys, and sealed again to the same."""
     from stack.core.mem import Buffers
 
     for section in TRACES:
@@ -366,7 +365,7 @@ def test_records_of_every_trace():
             if t[0] == "traffic":
                 keys.append(record.Keys(schedule.AES_128_GCM_SHA256, _hex(t[2])))
         opened = 0
-        for side, payload, rec in _all(section, "record"):
+        for _side, payload, rec in _all(section, "record"):
             if rec[0] != 23:
                 continue
             for k in keys:
