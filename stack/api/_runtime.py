@@ -130,7 +130,7 @@ class Waiter:
         self._rt = runtime
         self._endpoint = None
         self._mask = 0
-        self._deadline = NEVER
+        self._until = self._timer_at = NEVER
         self._poll_entry = None
         self.waker = None
         self.timer_at = 0
@@ -142,7 +142,7 @@ class Waiter:
         try:
             self._endpoint = endpoint
             self._mask = mask | errors.POLLERR | errors.POLLHUP
-            self._deadline = deadline
+            self._until = self._timer_at = deadline
             if endpoint is not None:
                 endpoint.waker = self
             if deadline < NEVER:
@@ -164,7 +164,7 @@ class Waiter:
 
     def events(self):
         e = self._endpoint
-        if e is not None and e.events() & self._mask or self._rt.now() >= self._deadline:
+        if e is not None and e.events() & self._mask or self._rt.now() >= self._until:
             return errors.POLLIN
         return 0
 
@@ -179,11 +179,10 @@ class Waiter:
             self.waker.wake(self)
 
     def poll_at(self):
-        return self._deadline
+        return self._timer_at
 
     def on_timer(self, now):
-        self._deadline = now
-        self.timer_index = -1
+        self._timer_at = NEVER
         self.wake(None)
 
 

@@ -340,7 +340,7 @@ class socket(io.IOBase):
         try:
             self.connect(address)
         except OSError as e:
-            return e.errno
+            return e.args[0]
         return 0
 
     def getsockname(self):
@@ -348,7 +348,12 @@ class socket(io.IOBase):
         e = self._ep
         if e is None:
             return sockaddr(*(self._bound or (0, 0)))
-        return sockaddr(e.local_addr, e.local_port)
+        local = e.local_addr
+        if not local and self._type == SOCK_DGRAM and e.remote_addr:
+            # As Linux: a connected socket tells the address it sends from.
+            path = self._rt.host.ip.path(e.remote_addr)
+            local = path.src if path is not None else 0
+        return sockaddr(local, e.local_port)
 
     def getpeername(self):
         e = self._endpoint()
@@ -603,6 +608,8 @@ class socket(io.IOBase):
         try:
             e = self._ep
             if e is None or self._listening:
+                if self._type == SOCK_DGRAM and not self._closed:
+                    raise OSError(errors.EDESTADDRREQ)
                 e = self._endpoint()
             now = rt.now()
             if self._type == SOCK_DGRAM:

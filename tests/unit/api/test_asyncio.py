@@ -1,0 +1,223 @@
+"""MicroPython's own asyncio over the booted host's loopback. On CPython there is nothing to run."""
+
+try:
+    import hw
+except ImportError:
+    hw = None
+
+if hw is not None:
+    import asyncio
+    import json
+    import time
+
+    import net
+    import socket
+
+    def test_streams():
+        async def answer(reader, writer):
+            line = await reader.readline()
+            writer.write(b"got " + line)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        async def ask(i):
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8888)
+            writer.write(b"message %d\n" % i)
+            await writer.drain()
+            data = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return data
+
+        async def main():
+            server = await asyncio.start_server(answer, "127.0.0.1", 8888)
+            got = await asyncio.gather(*[ask(i) for i in range(20)])
+            server.close()
+            await server.wait_closed()
+            return got
+
+        began = time.ticks_ms()
+        assert asyncio.run(main()) == [b"got message %d\n" % i for i in range(20)]
+        # No SYN was dropped, which would cost a second.
+        assert time.ticks_diff(time.ticks_ms(), began) < 900
+
+    def test_long_bodies_of_many_clients():
+        body = bytes(range(256)) * 512
+
+        async def answer(reader, writer):
+            n = int(await reader.readline())
+            writer.write(memoryview(body)[:n])
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        async def ask(n):
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8889)
+            writer.write(b"%d\n" % n)
+            await writer.drain()
+            data = await reader.readexactly(n)
+            assert await reader.read(1) == b""
+            writer.close()
+            await writer.wait_closed()
+            return data
+
+        async def main():
+            server = await asyncio.start_server(answer, "127.0.0.1", 8889)
+            sizes = (1, 1000, 70000, len(body))
+            got = await asyncio.gather(*[ask(n) for n in sizes])
+            assert [len(g) for g in got] == list(sizes)
+            assert all([body[: len(g)] == g for g in got])
+            server.close()
+            await server.wait_closed()
+
+        asyncio.run(main())
+
+    def test_refused():
+        async def main():
+            try:
+                await asyncio.open_connection("127.0.0.1", 9)
+            except OSError as e:
+                return e.errno
+
+        assert asyncio.run(main()) == 111
+
+    def test_cancelled_reader_leaves_the_poll():
+        async def main():
+            server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 8890)
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8890)
+            try:
+                await asyncio.wait_for(reader.read(1), 0.05)
+                raise AssertionError
+            except asyncio.TimeoutError:
+                pass
+            writer.close()
+            await writer.wait_closed()
+            server.close()
+            await server.wait_closed()
+
+        asyncio.run(main())
+
+    def test_the_awaited_twins():
+        ticks = []
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep_ms(5)
+
+        async def answer(reader, writer):
+            while (await reader.readline()).strip():
+                pass
+            await asyncio.sleep_ms(50)
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"a": 1}')
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        async def main():
+            server = await asyncio.start_server(answer, "127.0.0.1", 8891)
+            other = asyncio.create_task(tick())
+            url = "http://localhost:8891/"
+            r = await net.aio.http.get(url)
+            assert r.status_code == 200 and r.json() == {"a": 1}
+            seen = len(ticks)
+            assert seen > 3, "the others were blocked"
+            two = await asyncio.gather(net.aio.http.get(url), net.aio.http.get(url))
+            assert [x.text for x in two] == ['{"a": 1}'] * 2
+            r = await net.aio.http.get(url, stream=True)
+            assert await r.read(3) == b'{"a' and await r.read() == b'": 1}'
+            assert await net.aio.dns.resolve("localhost") == "127.0.0.1"
+            assert (await net.aio.ping("127.0.0.1", count=2, interval=0.02, quiet=True)).received
+            info = await net.aio.getaddrinfo("localhost", 80, 0, socket.SOCK_STREAM)
+            assert info[0][-1] == ("127.0.0.1", 80)
+            try:
+                await net.aio.http.get("http://127.0.0.1:9/")
+                raise AssertionError
+            except OSError as e:
+                assert e.errno == 111
+            try:
+                await asyncio.wait_for(net.aio.http.get(url), 0.02)
+                raise AssertionError
+            except asyncio.TimeoutError:
+                pass
+            other.cancel()
+            server.close()
+            await server.wait_closed()
+
+        asyncio.run(main())
+        open_now = [c for c in net.connections() if c["state"] == "ESTABLISHED"]
+        assert len(open_now) <= 1, open_now  # the server's end of the request that was cut off
+
+    def test_c_code_uses_sockets_as_streams():
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        a = socket.socket()
+        a.connect(listener.getsockname())
+        b, _ = listener.accept()
+        json.dump({"a": [1, 2]}, a)
+        print(" and", 5, file=a)
+        a.close()
+        assert json.load(b) == {"a": [1, 2]}
+        b.close()
+        listener.close()
+
+    def test_collected_sockets_are_closed():
+        import gc
+
+        from stack.api import _runtime
+
+        rt = _runtime.current()
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(4)
+
+        def leave():
+            for _ in range(10):
+                c = socket.socket()
+                c.connect(listener.getsockname())
+                listener.accept()
+
+        def deeper(n):
+            # Overwrite what is left of frames on the C stack.
+            return deeper(n - 1) + 1 if n else 0
+
+        leave()
+        deeper(20)
+        gc.collect()
+        rt.lock()
+        closed = rt.guards.scan(rt.now())
+        rt.unlock()
+        listener.close()
+        assert closed >= 16, closed
+
+    def test_recv_into_allocates_nothing():
+        import micropython
+
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        a = socket.socket()
+        a.connect(listener.getsockname())
+        b, _ = listener.accept()
+        buf = bytearray(2000)
+        for _ in range(3):
+            a.send(buf)
+            b.readinto(buf)
+        a.send(buf)
+        time.sleep_ms(20)
+        micropython.heap_lock()
+        try:
+            n = b.recv_into(buf)
+        finally:
+            micropython.heap_unlock()
+        assert n == 2000
+        a.close()
+        b.close()
+        listener.close()
+
+else:
+
+    def test_nothing_here():
+        pass
