@@ -8,10 +8,10 @@ except ImportError:
 if hw is not None:
     import asyncio
     import json
+    import socket
     import time
 
     import net
-    import socket
 
     def test_streams():
         async def answer(reader, writer):
@@ -83,8 +83,11 @@ if hw is not None:
         assert asyncio.run(main()) == 111
 
     def test_cancelled_reader_leaves_the_poll():
+        async def silent(reader, writer):
+            pass
+
         async def main():
-            server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 8890)
+            server = await asyncio.start_server(silent, "127.0.0.1", 8890)
             reader, writer = await asyncio.open_connection("127.0.0.1", 8890)
             try:
                 await asyncio.wait_for(reader.read(1), 0.05)
@@ -156,9 +159,10 @@ if hw is not None:
         a = socket.socket()
         a.connect(listener.getsockname())
         b, _ = listener.accept()
+        print("print", 5, file=a)
         json.dump({"a": [1, 2]}, a)
-        print(" and", 5, file=a)
         a.close()
+        assert b.readline() == b"print 5\n"
         assert json.load(b) == {"a": [1, 2]}
         b.close()
         listener.close()
