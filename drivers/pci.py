@@ -48,10 +48,9 @@ class Function:
 
     __slots__ = ("hw", "_base", "vendor", "device", "_bars")
 
-    def __init__(self, hw, bus, dev, fn):
+    def __init__(self, hw, base, ids):
         self.hw = hw
-        self._base = 0x80000000 | bus << 16 | dev << 11 | fn << 8
-        ids = self.read32(0)
+        self._base = base
         self.vendor = ids & 0xFFFF
         self.device = ids >> 16
         self._bars = None
@@ -239,15 +238,23 @@ def scan(hw):
     return found
 
 
+def function(hw, bus, dev, fn):
+    """The Function there, or None."""
+    base = 0x80000000 | bus << 16 | dev << 11 | fn << 8
+    hw.outl(_ADDRESS, base)
+    ids = hw.inl(_DATA)
+    return None if ids & 0xFFFF == 0xFFFF else Function(hw, base, ids)
+
+
 def _functions(hw, bus, dev):
-    first = Function(hw, bus, dev, 0)
-    if first.vendor == 0xFFFF:
-        return []
+    first = function(hw, bus, dev, 0)
+    if first is None:
+        return ()
     found = [first]
     if first.read8(_HEADER_TYPE) & 0x80:
         for fn in range(1, 8):
-            f = Function(hw, bus, dev, fn)
-            if f.vendor != 0xFFFF:
+            f = function(hw, bus, dev, fn)
+            if f is not None:
                 found.append(f)
     return found
 

@@ -88,9 +88,7 @@ class Queue:
         st[_BUF_SIZE] = buf_size
         st[_MERGE] = 1 if merge else 0
         st[_CSUM] = 3 if csum else 0  # NEEDS_CSUM | DATA_VALID
-        for i in range(self.size):
-            describe(self.ring, i, address + i * buf_size, buf_size, _DESC_WRITE)
-            set_avail(self.ring, st, i, i)
+        _describe_all(self.ring, st, address)
 
     def send_slots(self):
         """Descriptors in pairs, a slot each: headers, then bulk data.
@@ -107,20 +105,22 @@ class Queue:
 
 
 @micropython.viper
-def describe(ring, i: int, address: int, n: int, flags: int):
-    """Write descriptor i. 2.7.5."""
-    d = ptr32(ring)
-    d[4 * i] = address & 0xFFFFFFFF
-    d[4 * i + 1] = address >> 32 & 0xFFFFFFFF
-    d[4 * i + 2] = n
-    d[4 * i + 3] = flags & 0xFFFF
-
-
-@micropython.viper
-def set_avail(ring, st, at: int, head: int):
+def _describe_all(ring, st, address: int):
     s = ptr32(st)
+    d = ptr32(ring)
     h = ptr16(ring)
-    h[s[_AVAIL] + 2 + (at & s[_MASK])] = head
+    size = s[_BUF_SIZE]
+    n = s[_MASK] + 1
+    entries = s[_AVAIL] + 2
+    i = 0
+    while i < n:
+        d[4 * i] = address & 0xFFFFFFFF
+        d[4 * i + 1] = address >> 32 & 0xFFFFFFFF
+        d[4 * i + 2] = size
+        d[4 * i + 3] = _DESC_WRITE
+        h[entries + i] = i
+        address += size
+        i += 1
 
 
 # ---- both directions ----

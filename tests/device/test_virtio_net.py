@@ -225,7 +225,7 @@ def test_bar_sizes():
     f = PciFunction(m, (0, 1, 0), 1, 2)
     f.add_bar(0, 0xFEB00000, 0x1000, False, None, None)
     f.add_bar(2, 0x40_0000_0000, 8 << 30, True, None, None)
-    g = pci.Function(m, 0, 1, 0)
+    g = pci.function(m, 0, 1, 0)
     assert g.bar(0) == (0xFEB00000, 0x1000)
     assert g.bar(1) is None
     assert g.bar(2) == (0x40_0000_0000, 8 << 30)
