@@ -238,3 +238,9 @@ def test_jumps(tmp_path):
 def test_unknown_instruction():
     with pytest.raises(AttributeError):
         Asm().nosuch(GPR[0])
+
+
+def test_every_kernel(tmp_path):
+    from stack.crypto.asm.build import assemble
+
+    assert check(assemble(), tmp_path) > 5000
