@@ -2,7 +2,8 @@
 
     ntt(f), intt(f)        in place, between coefficients and the transform's 128 pairs
     basemul(acc, a, b)     acc += a * b, in the transformed domain
-    add, sub, reject, cbd2, encode, decode, compress, decompress
+    sample_ntt(f, seed)    drawn from 34 bytes by SHAKE128; sample_cbd: 33, SHAKE256
+    add, sub_from, encode, decode, compress, decompress
 
 The same functions serve as the plain and the viper tier. All take a time that
 does not depend on the coefficients, but for `reject`, which sees public bytes.
@@ -11,6 +12,8 @@ Reduction: t - (t * ceil(2^36 / q) >> 36) * q is t mod q for any t below 2^25.
 
 import micropython
 from micropython import const
+
+from stack.crypto.keccak import Shake128, Shake256
 
 Q = const(3329)
 
@@ -190,6 +193,19 @@ def cbd2(poly, data):
         u = (b >> 4 & 3) - (b >> 6 & 3)
         f[2 * i + 1] = u + (3329 & (u >> 31))
         i += 1
+
+
+def sample_ntt(poly, seed):
+    """A uniform polynomial, transformed, from a public seed. FIPS 203, algorithm 7."""
+    xof = Shake128(seed)
+    have = reject(poly, 0, xof.read(504), 504)  # three blocks: enough mostly
+    while have < 256:
+        have = reject(poly, have, xof.read(168), 168)
+
+
+def sample_cbd(poly, seed):
+    """A polynomial of small coefficients. FIPS 203, 4.3: PRF, then CBD with eta 2."""
+    cbd2(poly, Shake256(seed).read(128))
 
 
 @micropython.viper

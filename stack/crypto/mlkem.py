@@ -12,7 +12,7 @@ from micropython import const
 
 from stack.crypto import kernels, lattice
 from stack.crypto.bytesops import equal
-from stack.crypto.keccak import Shake128, Shake256, sha3_256, sha3_512
+from stack.crypto.keccak import Shake256, sha3_256, sha3_512
 
 _K = const(3)
 _DU = const(10)
@@ -24,19 +24,16 @@ SS_LEN = const(32)
 
 
 def _matrix_entry(rho, i, j):
-    """A[i][j], transformed, drawn from the public seed. FIPS 203, algorithm 7."""
-    xof = Shake128(rho + bytes((j, i)))
+    """A[i][j], transformed, drawn from the public seed."""
     poly = bytearray(512)
-    have = lattice.reject(poly, 0, xof.read(504), 504)  # three blocks: enough mostly
-    while have < 256:
-        have = lattice.reject(poly, have, xof.read(168), 168)
+    kernels.sample_ntt(poly, rho + bytes((j, i)))
     return poly
 
 
 def _noise(seed, n):
-    """A polynomial of small coefficients. FIPS 203, 4.3: PRF, then CBD with eta 2."""
+    """The n-th polynomial of small coefficients of a secret seed."""
     poly = bytearray(512)
-    lattice.cbd2(poly, Shake256(seed + bytes((n,))).read(128))
+    kernels.sample_cbd(poly, seed + bytes((n,)))
     return poly
 
 

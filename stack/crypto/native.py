@@ -38,7 +38,7 @@ def features(hw):
 
 def load(hw, blob):
     """name -> function for the kernels that run here; empty if this CPU is too old."""
-    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256
+    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256, _sha256_finish
     has = features(hw)
     if not {"bmi1", "bmi2", "movbe", "sse41", "ssse3"} <= has:
         return {}
@@ -57,11 +57,14 @@ def load(hw, blob):
     _combs.clear()
     use = {
         "x25519": x25519, "ec_base": ec_base, "ec_mul": ec_mul, "ec_dual": ec_dual,
-        "modexp": modexp, "invert": invert,
+        "modexp": modexp, "invert": invert, "ntt": ntt, "intt": intt, "basemul": basemul,
+        "sample_ntt": sample_ntt, "sample_cbd": sample_cbd,
+        "sha256_finish": sha256_finish, "sha512_finish": sha512_finish,
         "sha256": sha256, "sha512": sha512, "keccak_f": keccak_f,
         "chapoly_init": chapoly_init, "chapoly_seal": chapoly_seal, "chapoly_open": chapoly_open,
     }  # fmt: skip
     _sha256 = _e["sha256_ni" if "sha" in has and not tcg else "sha256"]
+    _sha256_finish = _e["sha256_ni_finish" if "sha" in has and not tcg else "sha256_finish"]
     _cha = _e["chapoly_avx2" if wide and "avx2" in has and not tcg else "chapoly_scalar"]
     if wide and {"aes", "pclmul"} <= has:
         _gcm_small = _e["gcm_ymm" if "vaes" in has and "avx2" in has and not tcg else "gcm_xmm"]
@@ -77,6 +80,38 @@ def sha256(state, buf, off, blocks):
 
 def sha512(state, buf, off, blocks):
     _call(_e["sha512"], _addr(state), _addr(buf) + off, blocks)
+
+
+def sha256_finish(state, buf, off, n, total):
+    out = bytearray(32)
+    _call(_sha256_finish, _addr(state), _addr(buf) + off, n, total, _addr(out))
+    return bytes(out)
+
+
+def sha512_finish(state, buf, off, n, total):
+    out = bytearray(64)
+    _call(_e["sha512_finish"], _addr(state), _addr(buf) + off, n, total, _addr(out))
+    return bytes(out)
+
+
+def ntt(poly):
+    _call(_e["ntt"], _addr(poly))
+
+
+def intt(poly):
+    _call(_e["intt"], _addr(poly))
+
+
+def basemul(acc, a, b):
+    _call(_e["basemul"], _addr(acc), _addr(a), _addr(b))
+
+
+def sample_ntt(poly, seed):
+    _call(_e["sample_ntt"], _addr(poly), _addr(seed))
+
+
+def sample_cbd(poly, seed):
+    _call(_e["sample_cbd"], _addr(poly), _addr(seed))
 
 
 def keccak_f(state):

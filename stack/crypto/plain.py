@@ -5,10 +5,11 @@ Not constant-time: look-ups and big integers depend on the data.
 
 import struct
 
+from stack.crypto import kernels
 from stack.crypto.bytesops import equal_at
 from stack.crypto.bytesops import inverse as invert  # noqa: F401
 from stack.crypto.ec import ec_base, ec_dual, ec_mul, ed_base, ed_dual, x25519  # noqa: F401
-from stack.crypto.lattice import basemul, intt, ntt  # noqa: F401
+from stack.crypto.lattice import basemul, intt, ntt, sample_cbd, sample_ntt  # noqa: F401
 
 _M32 = 0xFFFFFFFF
 _M64 = 0xFFFFFFFFFFFFFFFF
@@ -89,6 +90,29 @@ def sha512(state, buf, off, blocks):
             hh, g, f, e, d, c, b, a = g, f, e, (d + t1) & _M64, c, b, a, (t1 + t2) & _M64
         h = [(x + y) & _M64 for x, y in zip(h, (a, b, c, d, e, f, g, hh))]
     struct.pack_into("<8Q", state, 0, *h)
+
+
+def _finish(code, size, compress, state, buf, off, n, total):
+    # FIPS 180-4, 5.1: a one bit, zeros, the length in bits as the block's last words.
+    room = size >> 3
+    left = n % size
+    pad = bytearray(size if left < size - room else 2 * size)
+    pad[:left] = buf[off + n - left : off + n]
+    pad[left] = 0x80
+    struct.pack_into(">Q", pad, len(pad) - 8, total << 3)
+    state = bytearray(state)
+    compress(state, buf, off, n // size)
+    compress(state, pad, 0, len(pad) // size)
+    return struct.pack(">8" + code, *struct.unpack("<8" + code, state))
+
+
+def sha256_finish(state, buf, off, n, total):
+    """The 8 words, in network order, after n more bytes and the padding for `total` in all."""
+    return _finish("I", 64, kernels.sha256, state, buf, off, n, total)
+
+
+def sha512_finish(state, buf, off, n, total):
+    return _finish("Q", 128, kernels.sha512, state, buf, off, n, total)
 
 
 # Keccak

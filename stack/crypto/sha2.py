@@ -2,9 +2,10 @@
 
     h = Sha256(b"...");  h.update(more);  h.digest()  (goes on after it);  h.copy()
 
-Compression is a kernel (`kernels.sha256`, `kernels.sha512`); this file keeps
-the state, the block that is not full yet, and the padding. A state is eight
-little-endian words as the machine has them.
+    Sha256.of(data) is Sha256(data).digest(), at less cost
+
+Compression and padding are kernels; this file keeps the state and the block that
+is not full yet. A state is eight little-endian words as the machine has them.
 
 Not implemented: SHA-1, SHA-224, SHA-512/t: nothing in TLS 1.3 wants them.
 """
@@ -26,9 +27,6 @@ class _Hash:
         self._length = 0  # bytes hashed so far
         if len(data):
             self.update(data)
-
-    def _compress(self, state, buf, off, blocks):
-        raise NotImplementedError
 
     def update(self, data):
         """Hash more bytes (bytes, bytearray or memoryview)."""
@@ -53,18 +51,15 @@ class _Hash:
 
     def digest(self):
         """The hash of what came so far, bytes(digest_size)."""
-        size = self.block_size
-        fill = self._length % size
-        # FIPS 180-4, 5.1: a one bit, zeros, the length in bits as the block's last words.
-        room = size >> 3
-        pad = bytearray(size if fill < size - room else 2 * size)
-        pad[:fill] = memoryview(self._block)[:fill]
-        pad[fill] = 0x80
-        struct.pack_into(">Q", pad, len(pad) - 8, self._length << 3)
-        state = bytearray(self._state)
-        self._compress(state, pad, 0, len(pad) // size)
-        words = struct.unpack("<8" + self._order, state)
-        return struct.pack(">8" + self._order, *words)[: self.digest_size]
+        n = self._length
+        out = self._finish(self._state, self._block, 0, n % self.block_size, n)
+        return out[: self.digest_size]
+
+    @classmethod
+    def of(cls, data):
+        """The hash of data at one go."""
+        n = len(data)
+        return cls._finish(cls._iv, data, 0, n, n)[: cls.digest_size]
 
     def copy(self):
         """An independent hash that starts from the same state."""
@@ -92,8 +87,13 @@ class Sha256(_Hash):
         ),
     )  # fmt: skip
 
-    def _compress(self, state, buf, off, blocks):
+    @staticmethod
+    def _compress(state, buf, off, blocks):
         kernels.sha256(state, buf, off, blocks)
+
+    @staticmethod
+    def _finish(state, buf, off, n, total):
+        return kernels.sha256_finish(state, buf, off, n, total)
 
 
 class Sha512(_Hash):
@@ -109,8 +109,13 @@ class Sha512(_Hash):
         ),
     )  # fmt: skip
 
-    def _compress(self, state, buf, off, blocks):
+    @staticmethod
+    def _compress(state, buf, off, blocks):
         kernels.sha512(state, buf, off, blocks)
+
+    @staticmethod
+    def _finish(state, buf, off, n, total):
+        return kernels.sha512_finish(state, buf, off, n, total)
 
 
 class Sha384(Sha512):

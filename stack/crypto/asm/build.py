@@ -8,7 +8,7 @@ The module has CODE (bytes) and ENTRIES (name -> offset). It is called
 
 import sys
 
-from stack.crypto.asm import chacha, curve25519, gcm, modexp, poly1305, sha, weierstrass
+from stack.crypto.asm import chacha, curve25519, gcm, lattice, modexp, poly1305, sha, weierstrass
 from stack.crypto.asm.x86 import Asm, Function, rcx
 
 
@@ -34,6 +34,7 @@ def assemble():
     curve25519.emit(a)
     weierstrass.emit(a)
     modexp.modexp(a)
+    lattice.emit(a)
     return a
 
 

@@ -2,12 +2,14 @@
 
     sha256, sha512 (state, data, blocks)    state: eight words as the machine has them
     sha256_ni (state, data, blocks)         by the CPU's SHA instructions, where it has them
+    sha256_finish, sha256_ni_finish, sha512_finish (state, data, n, total, out)
     keccak_f (state)                        25 lanes
 
 Sixteen words of message schedule live in xmm registers, as a move from there
 costs less than a load under QEMU's translator. Nothing depends on the data.
 """
 
+from stack.crypto.asm.chacha import copy_bytes
 from stack.crypto.asm.x86 import (
     XMM, Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
 )  # fmt: skip
@@ -109,6 +111,64 @@ def _sha2(a, name, wide):
         a.jnz(block)
 
 
+def _finish(a, name, compress, wide):
+    """(state, data, n, total, out): hash n more bytes, pad for `total` in all, write the digest.
+
+    The state is left as it was. `out` gets eight words in network order.
+    """
+    size, word, room = (128, 8, 16) if wide else (64, 4, 8)
+    state, block, out, data, left, total = 0, 64, 64 + 2 * size, r12, r13, r14
+    with Function(a, name, stack=out + 8):
+        a.mov(data, rsi)
+        a.mov(left, rdx)
+        a.mov(total, rcx)
+        a.mov(rsp[out], r8)
+        for i in range(word):
+            a.mov(rax, rdi[8 * i])
+            a.mov(rsp[state + 8 * i], rax)
+        one, go, none = a.new("one"), a.new("go"), a.new("none")
+        a.mov(rdx, left)
+        a.shr(rdx, 7 if wide else 6)
+        a.jz(none)
+        a.mov(rdi, rsp)
+        a.mov(rsi, data)
+        a.mov(rax, rdx)
+        a.shl(rax, 7 if wide else 6)
+        a.add(data, rax)
+        a.sub(left, rax)
+        a.call(compress)
+        a.label(none)
+        a.xor(rax.d, rax.d)
+        for i in range(0, 2 * size, 8):
+            a.mov(rsp[block + i], rax)
+        a.lea(rbx, rsp[block])
+        a.test(left, left)
+        a.jz(go)
+        copy_bytes(a, rbx, data, left)
+        a.label(go)
+        a.mov(rax.d, 0x80)
+        a.mov(rbx[left], rax.b)
+        # The length in bits ends the first block, or the second if there is no room.
+        a.mov(rdx.d, 1)
+        a.mov(rcx, rbx)
+        a.cmp(left, size - room)
+        a.jb(one)
+        a.mov(rdx.d, 2)
+        a.add(rcx, size)
+        a.label(one)
+        a.mov(rax, total)
+        a.shl(rax, 3)
+        a.movbe(rcx[size - 8], rax)
+        a.mov(rdi, rsp)
+        a.mov(rsi, rbx)
+        a.call(compress)
+        a.mov(rdi, rsp[out])
+        for i in range(8):
+            r = rax if wide else rax.d
+            a.mov(r, rsp[state + word * i])
+            a.movbe(rdi[word * i], r)
+
+
 def sha256_ni(a):
     """Intel's SHA extensions: two rounds an instruction. The state is kept as ABEF and CDGH."""
     a.data("sha256_k", b"".join(k.to_bytes(4, "little") for k in K256))
@@ -203,5 +263,8 @@ def emit(a):
     _sha2(a, "sha256", False)
     _sha2(a, "sha512", True)
     sha256_ni(a)
+    _finish(a, "sha256_finish", "sha256", False)
+    _finish(a, "sha256_ni_finish", "sha256_ni", False)
+    _finish(a, "sha512_finish", "sha512", True)
     keccak_f(a)
 
