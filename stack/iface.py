@@ -41,7 +41,9 @@ class Interface:
         self.now = 0
         self.raws = []
         self.rx_frames = self.rx_bytes = self.tx_frames = self.tx_bytes = 0
-        self._last_src = self._learn_at = 0
+        # Our address and that of the sender of the last frame to us; for a second.
+        self._known = bytearray(12)
+        self._forget_at = 0
         # Bound once: passing a method as a value allocates.
         self._sink = self.on_frame
         self.tx = device.tx
@@ -49,15 +51,31 @@ class Interface:
     def poll(self, now, budget):
         """Take in up to `budget` frames; how many there were."""
         self.now = now
-        return self.device.rx(self._sink, budget)
+        if now >= self._forget_at:
+            # So that the MAC address table stays fresh: parse the next one, unless it is ours.
+            self._forget_at = now + 1_000_000
+            ethernet.put_mac(self._known, 0, self.mac)
+            ethernet.put_mac(self._known, 6, self.mac)
+        n = self.device.rx(self._sink, budget)
+        self.rx_frames += n
+        return n
 
     def on_frame(self, f):
         """A frame from the device, at its Ethernet header."""
         now = self.now
-        self.rx_frames += 1
-        self.rx_bytes += f.end - f.off
+        off = f.off
+        self.rx_bytes += f.end - off
         if self.raws:
             self._show(f, False)
+        if ethernet.known_type(f.buf, off, f.end, self._known) == 0x0800:
+            self.to_group = False
+            f.off = off + 14
+            self.ip.on_frame(f, self, now)
+            return
+        self._on_other(f, now)
+
+    def _on_other(self, f, now):
+        """A frame that is not IPv4 to us from the sender of the one before."""
         eth = self.eth
         if not eth.parse(f):
             self.stats.drop(eth.why)
@@ -74,10 +92,9 @@ class Interface:
         if src & 0x010000000000:
             self.stats.drop("ethernet.source_group")
             return
-        if src != self._last_src or now >= self._learn_at:
-            self._last_src = src
-            self._learn_at = now + 1_000_000
-            self.link.learn(src, now)
+        self.link.learn(src, now)
+        if not self.to_group:
+            ethernet.put_mac(self._known, 6, src)
         kind = eth.ethertype
         if kind == 0x0800:
             self.ip.on_frame(f, self, now)

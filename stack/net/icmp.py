@@ -152,7 +152,7 @@ class Icmp:
             self.stats.drop("icmp.unexpected_reply")
             return
         ping.rtt_us = now - ping.sent_at
-        ping.ttl = h.ttl
+        ping.ttl = h.ttl()
         ping.size = f.end - f.off
         ping._done()
 
@@ -250,7 +250,7 @@ class Icmp:
         """RFC 1122, section 3.2.2: never about an ICMP error, a broadcast, a later fragment."""
         if h.kind != _UNICAST or h.frag & 0x1FFF:
             return
-        if h.proto == ipv4.PROTO_ICMP and (not n or buf[h.start + h.header_len] != wire.ECHO):
+        if h.proto == ipv4.PROTO_ICMP and (not n or buf[h.start + h.header_len()] != wire.ECHO):
             return
         if not self._may_send(now):
             self.stats.count("icmp.rate_limited")
@@ -260,7 +260,7 @@ class Icmp:
         if r is None:
             self.stats.count("icmp.no_room")
             return
-        n = min(h.header_len + n, _QUOTE, self.pool.size - HEADROOM)
+        n = min(h.header_len() + n, _QUOTE, self.pool.size - HEADROOM)
         copy(r.buf, r.off, buf, h.start, n)
         r.end = r.off + n
         wire.emit(r, kind, code, 0)

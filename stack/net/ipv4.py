@@ -250,6 +250,7 @@ class Ipv4:
         self.reassembly = Reassembly(buffers, stats, timers)
         self._hdr = wire.Ipv4()
         self._quoted = wire.Ipv4()
+        self._src = self._dst = -1  # of the last packet that was welcome, both unicast
         self._paths = {}
         self._reply = Path(self)
 
@@ -270,10 +271,12 @@ class Ipv4:
             self.stats.drop(h.why)
             return
         h.iface = iface
-        h.kind = UNICAST
-        if not iface.loopback and not self._welcome(h, iface):
-            return
-        if h.header_len > 20:
+        # A packet like the one before, from and to the same address, is as welcome as it was.
+        if iface.to_group or h.src != self._src or h.dst != self._dst:
+            h.kind = UNICAST
+            if not iface.loopback and not self._welcome(h, iface):
+                return
+        if f.off - h.start > 20:
             why = h.bad_options(f.buf)
             if why is not None:
                 self.stats.drop(why)
@@ -307,6 +310,11 @@ class Ipv4:
             self.stats.drop("ipv4.link_broadcast")
             return False
         h.kind = kind
+        if kind == UNICAST:
+            self._src = src
+            self._dst = h.dst
+        else:
+            self._src = -1
         return True
 
     def _on_fragment(self, h, f, now):
@@ -411,6 +419,7 @@ class Ipv4:
 
     def join(self, group):
         """Receive packets to a group; the interface's link has to listen too."""
+        self._src = -1
         self.local[group] = MULTICAST
 
     def leave(self, group):
@@ -422,6 +431,7 @@ class Ipv4:
         if not _addr.usable(addr) and not iface.loopback:
             raise ValueError("not a host address: %s" % _addr.format(addr))
         network = addr & _addr.mask(prefix)
+        self._src = -1
         iface.addr = addr
         iface.prefix = prefix
         if not iface.loopback:
@@ -435,6 +445,7 @@ class Ipv4:
         """Forget the address of iface and the routes that came with it."""
         if not iface.addr:
             return
+        self._src = -1
         broadcast = iface.addr | ~_addr.mask(iface.prefix) & 0xFFFFFFFF
         self.local.pop(iface.addr, None)
         if iface.prefix < 31 and broadcast != _addr.BROADCAST:

@@ -138,7 +138,7 @@ class Reassembly:
         if not start:
             d.first = n
             d.kind = h.kind
-            wire.build(d.buf, 0, h.src, h.dst, h.proto, n, h.ident, 0, h.ttl, h.tos)
+            wire.build(d.buf, 0, h.src, h.dst, h.proto, n, h.ident(), 0, h.ttl(), h.tos())
         if d.total and d.blocks == (d.total + 7) >> 3:
             return self._complete(d, h)
         return None
@@ -159,9 +159,8 @@ class Reassembly:
         f.off = _HEADER
         f.end = _HEADER + d.total
         be.put16(f.buf, 2, f.end)
+        h.buf = f.buf
         h.start = 0
-        h.header_len = _HEADER
-        h.length = d.total
         h.frag = 0
         self.stats.count("reassembly.done")
         return f
@@ -175,9 +174,10 @@ class Reassembly:
         """The datagram that the fragment belongs to, new if need be."""
         same = 0
         oldest = None
+        ident = h.ident()
         for d in self._active:
             if d.src == h.src:
-                if d.ident == h.ident and d.dst == h.dst and d.proto == h.proto:
+                if d.ident == ident and d.dst == h.dst and d.proto == h.proto:
                     return d
                 same += 1
                 if oldest is None:  # _active is in order of age
@@ -190,7 +190,7 @@ class Reassembly:
         d.src = h.src
         d.dst = h.dst
         d.proto = h.proto
-        d.ident = h.ident
+        d.ident = ident
         d.iface = h.iface
         d.kind = h.kind
         d.blocks = d.total = d.first = 0

@@ -10,7 +10,8 @@ Not implemented: sending without a checksum, a copy of our own broadcasts to our
 import micropython
 from micropython import const
 
-from stack.core import checksum, errors
+from stack.core import errors
+from stack.core.checksum import add as _sum
 from stack.core.frame import CAP_TX_CSUM, HEADROOM
 from stack.core.mem import copy
 from stack.core.ring import Ring
@@ -208,19 +209,23 @@ class UdpEndpoint:
         ring = self.ring
         off = f.off - _RECORD
         n = f.end - off
-        used = ring.tail - ring.head
-        if used + n > ring.size:
+        tail = ring.tail
+        used = tail - ring.head
+        size = ring.size
+        if used + n > size:
             if used + n > _QUEUE or ring.reserve(n) < n:
                 self.drops += 1
                 self.udp.stats.drop("udp.queue_full")
                 return
-        _put_record(f.buf, off, h.src, src_port, n - _RECORD)
-        i = ring.tail & ring.size - 1
-        if i + n <= ring.size:
-            copy(ring.buf, i, f.buf, off, n)
+            size = ring.size
+        buf = f.buf
+        _put_record(buf, off, h.src, src_port, n - _RECORD)
+        i = tail & size - 1
+        if i + n <= size:
+            copy(ring.buf, i, buf, off, n)
         else:
-            ring.put(ring.tail, f.buf, off, n)
-        ring.tail += n
+            ring.put(tail, buf, off, n)
+        ring.tail = tail + n
         if self.waker is not None:
             self.waker.wake(self)
 
@@ -317,8 +322,8 @@ class Udp:
             self.stats.drop(u.why)
             return
         if u.checksum and not f.csum_ok:
-            n = u.length + 8
-            if checksum.add(f.buf, f.off - 8, n, h.pseudo(n)) != 0xFFFF:
+            n = f.end - f.off + 8
+            if _sum(f.buf, f.off - 8, n, h.pseudo(n)) != 0xFFFF:
                 self.stats.drop("udp.checksum")
                 return
         ep = self._ports.get(u.dst_port)
@@ -391,7 +396,7 @@ class Udp:
             f.csum_offset = 6
         else:
             wire.build(f.buf, o, src_port, dst_port, n, 0)
-            c = checksum.add(f.buf, o, n + 8, s) ^ 0xFFFF
+            c = _sum(f.buf, o, n + 8, s) ^ 0xFFFF
             # "If the computed checksum is zero, it is transmitted as all ones."
             f.buf[o + 6] = c >> 8 if c else 0xFF
             f.buf[o + 7] = c & 0xFF if c else 0xFF
@@ -411,7 +416,7 @@ class Udp:
         wire.build(whole, 0, src_port, dst_port, n, 0)
         s = path.pseudo(17) + n + 8
         s = (s & 0xFFFF) + (s >> 16)
-        c = checksum.add(whole, 0, n + 8, s) ^ 0xFFFF or 0xFFFF
+        c = _sum(whole, 0, n + 8, s) ^ 0xFFFF or 0xFFFF
         whole[6] = c >> 8
         whole[7] = c & 0xFF
         ok = path.fragment(whole, 0, n + 8, 17, now)

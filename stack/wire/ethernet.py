@@ -59,6 +59,24 @@ class Ethernet:
 
 
 @micropython.viper
+def known_type(buf, off: int, end: int, known) -> int:
+    """The ethertype of a frame that begins with the 12 bytes `known` (both addresses), else 0.
+
+    Most frames are from the sender of the one before: this spares them the parsing.
+    """
+    if end - off < 14:
+        return 0
+    p = ptr8(buf)
+    k = ptr8(known)
+    i = 0
+    while i < 12:
+        if p[off + i] != k[i]:
+            return 0
+        i += 1
+    return p[off + 12] << 8 | p[off + 13]
+
+
+@micropython.viper
 def put_mac(buf, off: int, mac: int):
     p = ptr8(buf)
     p[off] = mac >> 40 & 0xFF

@@ -44,22 +44,35 @@ _OPT_SSRR = const(137)
 class Ipv4:
     """The header parsed last.
 
-    `start` is where it lies in the buffer, `header_len` its bytes, `length` those of
-    the payload; `frag` the word of flags and fragment offset. `iface` and `kind` are
+    It lies at buf[start:]; `frag` is the word of flags and fragment offset. What most
+    packets are not asked for is read when it is: header_len(), length() of the payload,
+    ttl(), tos(), ident(). (A property would slow down every store.) `iface` and `kind` are
     for the layer above, `mtu` for an ICMP error that tells one.
     """
 
-    __slots__ = (
-        "src", "dst", "proto", "ttl", "tos", "ident", "frag", "start", "header_len", "length",
-        "addr_sum", "iface", "kind", "mtu", "why",
-    )  # fmt: skip
+    __slots__ = ("src", "dst", "proto", "frag", "buf", "start", "iface", "kind", "mtu", "why")
 
     def __init__(self):
-        self.src = self.dst = self.proto = self.ttl = self.tos = self.ident = self.frag = 0
-        self.start = self.header_len = self.length = self.addr_sum = 0
+        self.src = self.dst = self.proto = self.frag = self.start = 0
+        self.buf = b""
         self.kind = self.mtu = 0
         self.iface = None
         self.why = ""
+
+    def header_len(self):
+        return (self.buf[self.start] & 0x0F) << 2
+
+    def length(self):
+        return be.get16(self.buf, self.start + 2) - self.header_len()
+
+    def tos(self):
+        return self.buf[self.start + 1]
+
+    def ident(self):
+        return be.get16(self.buf, self.start + 4)
+
+    def ttl(self):
+        return self.buf[self.start + 8]
 
     @micropython.viper
     def parse(self, f) -> bool:
@@ -81,8 +94,8 @@ class Ipv4:
             return False
         src = p[o + 12] << 24 | p[o + 13] << 16 | p[o + 14] << 8 | p[o + 15]
         dst = p[o + 16] << 24 | p[o + 17] << 16 | p[o + 18] << 8 | p[o + 19]
-        a = (src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF)
-        s = a + (p[o] << 8 | p[o + 1]) + total + (p[o + 4] << 8 | p[o + 5])
+        s = (src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF)
+        s += (p[o] << 8 | p[o + 1]) + total + (p[o + 4] << 8 | p[o + 5])
         s += (p[o + 6] << 8 | p[o + 7]) + (p[o + 8] << 8 | p[o + 9]) + (p[o + 10] << 8 | p[o + 11])
         i = 20
         while i < hl:
@@ -95,16 +108,11 @@ class Ipv4:
             return False
         self.src = src
         self.dst = dst
-        self.addr_sum = a
-        self.tos = p[o + 1]
-        self.ttl = p[o + 8]
         self.proto = p[o + 9]
-        self.ident = p[o + 4] << 8 | p[o + 5]
         # The reserved bit is ignored.
         self.frag = p[o + 6] << 8 & 0x7F00 | p[o + 7]
         self.start = o
-        self.header_len = hl
-        self.length = total - hl
+        self.buf = f.buf
         f.off = o + hl
         f.end = o + total
         return True
@@ -124,17 +132,12 @@ class Ipv4:
         total = be.get16(b, o + 2)
         if b[o] >> 4 != 4 or hl < HEADER_LEN or hl > room or total < hl:
             return False
-        self.tos = b[o + 1]
-        self.ident = be.get16(b, o + 4)
         self.frag = be.get16(b, o + 6) & 0x7FFF
-        self.ttl = b[o + 8]
         self.proto = b[o + 9]
-        self.src = src = be.get32(b, o + 12)
-        self.dst = dst = be.get32(b, o + 16)
-        self.addr_sum = (src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF)
+        self.src = be.get32(b, o + 12)
+        self.dst = be.get32(b, o + 16)
         self.start = o
-        self.header_len = hl
-        self.length = total - hl
+        self.buf = b
         f.off = o + hl
         if room > total:
             f.end = o + total
@@ -147,14 +150,16 @@ class Ipv4:
         Source, destination, protocol, length (RFC 9293, section 3.1). Goes into
         checksum.add as `total`.
         """
-        s = int(self.addr_sum) + int(self.proto) + length
+        a = int(self.src)
+        b = int(self.dst)
+        s = (a >> 16) + (a & 0xFFFF) + (b >> 16) + (b & 0xFFFF) + int(self.proto) + length
         s = (s & 0xFFFF) + (s >> 16)
         return (s & 0xFFFF) + (s >> 16)
 
     def bad_options(self, buf):
         """Why the options are refused, the name of a counter, or None. RFC 791, section 3.1."""
         i = self.start + HEADER_LEN
-        end = self.start + self.header_len
+        end = self.start + self.header_len()
         while i < end:
             kind = buf[i]
             if kind == _OPT_END:

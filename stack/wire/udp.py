@@ -16,19 +16,19 @@ MAX_PAYLOAD = const(65507)  # 65535 less the IPv4 and UDP headers
 
 
 class Udp:
-    """The header parsed last: `src_port`, `dst_port`, `length` of the payload, `checksum`."""
+    """The header parsed last: `src_port`, `dst_port`, `checksum`."""
 
-    __slots__ = ("src_port", "dst_port", "length", "checksum", "why")
+    __slots__ = ("src_port", "dst_port", "checksum", "why")
 
     def __init__(self):
-        self.src_port = self.dst_port = self.length = self.checksum = 0
+        self.src_port = self.dst_port = self.checksum = 0
         self.why = ""
 
     @micropython.viper
     def parse(self, f) -> bool:
         """Read the header at f.off, trim f to the payload. False: drop, `why` names the counter.
 
-        The checksum is not looked at: it begins at f.off - 8 and covers length + 8 bytes.
+        The checksum is not looked at: it covers the payload and the 8 bytes before it.
         """
         o = int(f.off)
         room = int(f.end) - o
@@ -43,7 +43,6 @@ class Udp:
             return False
         self.src_port = p[o] << 8 | p[o + 1]
         self.dst_port = p[o + 2] << 8 | p[o + 3]
-        self.length = n - 8
         self.checksum = p[o + 6] << 8 | p[o + 7]
         f.off = o + 8
         f.end = o + n

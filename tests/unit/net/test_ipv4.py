@@ -31,7 +31,7 @@ class Handler:
 
     def on_packet(self, h, f, now):
         data = bytes(f.buf[f.off : f.end])
-        assert h.length == len(data)
+        assert h.length() == len(data)
         self.got.append((h.src, h.dst, h.kind, data))
 
     def on_error(self, code, h, f, now):
