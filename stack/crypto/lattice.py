@@ -13,8 +13,6 @@ Reduction: t - (t * ceil(2^36 / q) >> 36) * q is t mod q for any t below 2^25.
 import micropython
 from micropython import const
 
-from stack.crypto.keccak import Shake128, Shake256
-
 Q = const(3329)
 
 
@@ -197,6 +195,8 @@ def cbd2(poly, data):
 
 def sample_ntt(poly, seed):
     """A uniform polynomial, transformed, from a public seed. FIPS 203, algorithm 7."""
+    from stack.crypto.keccak import Shake128  # which needs the kernels, and they need this file
+
     xof = Shake128(seed)
     have = reject(poly, 0, xof.read(504), 504)  # three blocks: enough mostly
     while have < 256:
@@ -205,6 +205,8 @@ def sample_ntt(poly, seed):
 
 def sample_cbd(poly, seed):
     """A polynomial of small coefficients. FIPS 203, 4.3: PRF, then CBD with eta 2."""
+    from stack.crypto.keccak import Shake256
+
     cbd2(poly, Shake256(seed).read(128))
 
 

@@ -5,7 +5,6 @@ Not constant-time: look-ups and big integers depend on the data.
 
 import struct
 
-from stack.crypto import kernels
 from stack.crypto.bytesops import equal_at
 from stack.crypto.bytesops import inverse as invert  # noqa: F401
 from stack.crypto.ec import ec_base, ec_dual, ec_mul, ed_base, ed_dual, x25519  # noqa: F401
@@ -92,7 +91,8 @@ def sha512(state, buf, off, blocks):
     struct.pack_into("<8Q", state, 0, *h)
 
 
-def _finish(code, size, compress, state, buf, off, n, total):
+def finish(code, size, compress, state, buf, off, n, total):
+    """The end of a hash with any tier's compression."""
     # FIPS 180-4, 5.1: a one bit, zeros, the length in bits as the block's last words.
     room = size >> 3
     left = n % size
@@ -108,11 +108,11 @@ def _finish(code, size, compress, state, buf, off, n, total):
 
 def sha256_finish(state, buf, off, n, total):
     """The 8 words, in network order, after n more bytes and the padding for `total` in all."""
-    return _finish("I", 64, kernels.sha256, state, buf, off, n, total)
+    return finish("I", 64, sha256, state, buf, off, n, total)
 
 
 def sha512_finish(state, buf, off, n, total):
-    return _finish("Q", 128, kernels.sha512, state, buf, off, n, total)
+    return finish("Q", 128, sha512, state, buf, off, n, total)
 
 
 # Keccak
@@ -250,7 +250,7 @@ def chapoly_open(key, nonce, aad, buf, off, n):
 # AES (FIPS 197)
 
 
-def _aes_tables():
+def aes_tables():
     """(S-box, table of MixColumns(SubBytes) for the first byte of a column)."""
     sbox = bytearray(256)
     p = q = 1
@@ -275,7 +275,7 @@ def _aes_tables():
     return bytes(sbox), table
 
 
-_SBOX, _TE = _aes_tables()
+_SBOX, _TE = aes_tables()
 
 
 def _rol(x, n):

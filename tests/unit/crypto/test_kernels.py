@@ -1,0 +1,156 @@
+"""Twins: every tier of a kernel gives what the plain one gives. In the image: viper and machine code."""
+
+from stack.crypto import kernels, plain
+from stack.crypto.p256 import P256
+from stack.crypto.p384 import P384
+
+
+def _noise(n, seed):
+    out = bytearray(n)
+    x = seed * 7919 + 1
+    for i in range(n):
+        x = (x * 1103515245 + 12345) & 0x7FFFFFFF
+        out[i] = x >> 16 & 0xFF
+    return bytes(out)
+
+
+def _number(seed, below):
+    return int.from_bytes(_noise(64, seed), "big") % below
+
+
+def _each_tier(check):
+    before = kernels.tier
+    try:
+        for name in kernels.tiers():
+            if name != "plain":
+                kernels.use(name)
+                check()
+    finally:
+        kernels.use(before)
+
+
+def _same_in_place(name, buffers):
+    """kernels.name(*buffers) changes them as plain.name does."""
+    want = [bytearray(b) if isinstance(b, (bytes, bytearray)) else b for b in buffers]
+    getattr(plain, name)(*want)
+
+    def check():
+        got = [bytearray(b) if isinstance(b, (bytes, bytearray)) else b for b in buffers]
+        getattr(kernels, name)(*got)
+        assert got == want, (kernels.tier, name)
+
+    _each_tier(check)
+
+
+def _same_result(name, *args):
+    want = getattr(plain, name)(*args)
+
+    def check():
+        assert getattr(kernels, name)(*args) == want, (kernels.tier, name, args)
+
+    _each_tier(check)
+
+
+def test_compression():
+    for name, size, block in (("sha256", 32, 64), ("sha512", 64, 128)):
+        for blocks in (1, 2):
+            data = _noise(block * blocks + 3, blocks)
+            _same_in_place(name, (_noise(size, 5), data, 3, blocks))
+        _same_in_place(name, (b"\xff" * size, b"\xff" * block, 0, 1))
+        for n in (0, 1, block - 18, block - 17, block - 9, block - 8, block - 1, block, block + 1):
+            _same_result(name + "_finish", _noise(size, n), _noise(n + 2, 9), 2, n, n + 4 * block)
+
+
+def test_keccak():
+    for seed in (1, 2):
+        _same_in_place("keccak_f", (_noise(200, seed),))
+    _same_in_place("keccak_f", (bytes(200),))
+    _same_in_place("keccak_f", (b"\xff" * 200,))
+
+
+def _aead(init, seal, open_, key):
+    for n in (0, 1, 16, 33, 64, 100):
+        for value in (b"\x00", b"\xff"):
+            nonce, aad = _noise(12, n), value * (n & 31)
+            want = bytearray(value * n + bytes(18))
+            getattr(plain, seal)(getattr(plain, init)(key), nonce, aad, want, 1, n)
+
+            def check():
+                buf = bytearray(value * n + bytes(18))
+                k = getattr(kernels, init)(key)
+                getattr(kernels, seal)(k, nonce, aad, buf, 1, n)
+                assert buf == want, (kernels.tier, n)
+                assert getattr(kernels, open_)(k, nonce, aad, buf, 1, n)
+                assert buf[: n + 1] == (value * n + bytes(18))[: n + 1], (kernels.tier, n)
+
+            _each_tier(check)
+
+
+def test_aead():
+    # Keys and data of ones drive Poly1305's carries to their limits.
+    for key in (_noise(32, 3), b"\xff" * 32, bytes(32)):
+        _aead("chapoly_init", "chapoly_seal", "chapoly_open", key)
+    for key in (_noise(16, 4), _noise(32, 5), b"\xff" * 16):
+        _aead("gcm_init", "gcm_seal", "gcm_open", key)
+
+
+def test_x25519():
+    for u in (_noise(32, 1), b"\xff" * 32, b"\xec" + b"\xff" * 30 + b"\x7f", bytes(32), b"\x01" + bytes(31)):
+        _same_result("x25519", _noise(32, 2), u)
+    _same_result("x25519", b"\xff" * 32, _noise(32, 3))
+
+
+def test_points():
+    for curve in (P256, P384):
+        n = curve.n
+        for k in (1, 2, 15, 16, n - 1, n - 2, (1 << 8 * curve.size - 1) % n, _number(1, n)):
+            _same_result("ec_base", curve, k)
+        x, y = plain.ec_base(curve, _number(2, n))
+        for k in (1, 2, 16, 17, n - 1, _number(3, n)):
+            _same_result("ec_mul", curve, k, x, y)
+        _same_result("ec_dual", curve, _number(4, n), _number(5, n), x, y)
+
+
+def test_points_that_meet():
+    # uG + vP where the sum or a partial sum is a doubling, or infinity.
+    for curve in (P256, P384):
+        n = curve.n
+        gx, gy = curve.gx, curve.gy
+        minus = curve.p - gy
+        for u, v, y in (
+            (1, 1, gy), (1, 1, minus), (2, 1, gy), (n - 1, 1, gy), (5, n - 5, gy), (5, 5, minus),
+            (0, 0, gy), (0, 1, gy), (7, 0, gy), (n - 2, 2, minus), (16, 16, gy), (1, 17, gy),
+        ):  # fmt: skip
+            _same_result("ec_dual", curve, u, v, gx, y)
+
+
+def test_modexp():
+    for bits in (64, 65, 256, 1000, 1024):
+        n = (1 << bits) - 1 - 2 * _number(bits, 1 << 30)
+        base = _number(7, n)
+        for e in (1, 2, 3, 65537, (1 << 64) - 1, n - 2):
+            _same_result("modexp", base, e, n)
+        _same_result("modexp", n - 1, 65537, n)
+        _same_result("modexp", 0, 65537, n)
+    for curve in (P256, P384):
+        for a in (1, 2, curve.n - 1, _number(8, curve.n)):
+            _same_result("invert", a, curve.n)
+
+
+def _poly(seed):
+    out = bytearray(512)
+    for i in range(256):
+        v = 3328 if seed == 0 else (i * i * seed + 77 * i) % 3329
+        out[2 * i] = v & 255
+        out[2 * i + 1] = v >> 8
+    return out
+
+
+def test_lattice():
+    for seed in (0, 1, 5):
+        _same_in_place("ntt", (_poly(seed),))
+        _same_in_place("intt", (_poly(seed),))
+        _same_in_place("basemul", (_poly(seed), _poly(seed and seed + 1), _poly(seed and seed + 2)))
+    for seed in (1, 2, 3):
+        _same_in_place("sample_ntt", (bytes(512), _noise(34, seed)))
+        _same_in_place("sample_cbd", (bytes(512), _noise(33, seed)))
