@@ -80,6 +80,25 @@ def search_path(app):
     sys.path[:] = (["/app"] if app else []) + ["", ".frozen", "/lib"]
 
 
+class Sys:
+    """`sys` with `sys.net`: the built-in module cannot be given names, so this stands before it."""
+
+    __name__ = "sys"
+
+    def __getattr__(self, name):
+        if name == "net":
+            import net
+
+            return net
+        return getattr(sys, name)
+
+    def __setattr__(self, name, value):
+        setattr(sys, name, value)
+
+    def __repr__(self):
+        return repr(sys)
+
+
 # The network.
 
 
@@ -238,6 +257,7 @@ def main(hw):
     mount_ram(hw)
     app = mount_initrd(hw, say)
     search_path(app)
+    sys.modules["sys"] = Sys()
     runtime = start_host(hw, cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)

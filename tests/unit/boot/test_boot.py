@@ -27,6 +27,19 @@ def test_ram_blocks():
         pass
 
 
+def test_sys_with_net():
+    proxy = boot.Sys()
+    assert proxy.path is sys.path and proxy.__name__ == "sys"
+    proxy.ps1 = "> "
+    assert sys.ps1 == "> "
+    sys.ps1 = ">>> "
+    try:
+        proxy.nonsense  # noqa: B018
+        raise AssertionError
+    except AttributeError:
+        pass
+
+
 class Card:
     driver = "virtio-net"
     name = "eth0"
