@@ -1,4 +1,4 @@
-"""The three AEADs of TLS 1.3: AES-128-GCM, AES-256-GCM (NIST SP 800-38D), ChaCha20-Poly1305 (RFC 8439).
+"""The AEADs of TLS 1.3: AES-128-GCM, AES-256-GCM (SP 800-38D), ChaCha20-Poly1305 (RFC 8439).
 
 Each is made from a key and works in place:
 

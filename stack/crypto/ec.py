@@ -113,7 +113,7 @@ def ec_dual(curve, u, v, x, y):
     return _affine(p, *_add(p, *a, *_multiply(curve, v, x, y)))
 
 
-# edwards25519 (RFC 8032, 5.1), extended coordinates (x, y, z, t), xy = zt. The formulas are complete.
+# edwards25519 (RFC 8032, 5.1), extended coordinates (x, y, z, t), xy = zt. Complete formulas.
 
 ED_D = 37095705934669439343138083508754565189542113879843219016388785533085940283555
 ED_BX = 15112221349535400772501151409588531511454012693041857206046113283949847762202

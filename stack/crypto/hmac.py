@@ -1,7 +1,7 @@
 """HMAC (RFC 2104, FIPS 198-1) over any hash class of `sha2`.
 
-    tag = hmac(Sha256, key, data)
-    h = Hmac(Sha256, key);  h.update(data);  h.copy();  h.digest()
+tag = hmac(Sha256, key, data)
+h = Hmac(Sha256, key);  h.update(data);  h.copy();  h.digest()
 """
 
 

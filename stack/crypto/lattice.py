@@ -17,7 +17,7 @@ Q = const(3329)
 
 
 def _zetas():
-    """17^BitRev7(i) (FIPS 203, 4.3), and 17^(2 BitRev7(i) + 1) for the base case, as 16-bit words."""
+    """17^BitRev7(i) (FIPS 203, 4.3), and 17^(2 BitRev7(i) + 1), as 16-bit words."""
     zetas = bytearray(256)
     gammas = bytearray(256)
     for i in range(128):
@@ -156,7 +156,7 @@ def sub_from(acc, other):
 
 @micropython.viper
 def reject(poly, have: int, data, n: int) -> int:
-    """SampleNTT's step (FIPS 203, algorithm 7): take coefficients from n bytes; how many there are now."""
+    """SampleNTT's step (FIPS 203, algorithm 7): take coefficients from n bytes. Their count."""
     f = ptr16(poly)
     p = ptr8(data)
     i = 0
@@ -256,7 +256,7 @@ def decode(poly, data, off: int, bits: int) -> int:
 
 @micropython.viper
 def compress(poly, bits: int):
-    """Each x becomes round(2^bits x / q) mod 2^bits. FIPS 203, 4.2.1. No division: it would leak."""
+    """Each x becomes round(2^bits x / q) mod 2^bits. FIPS 203, 4.2.1. Division would leak."""
     f = ptr16(poly)
     mask = (1 << bits) - 1
     i = 0

@@ -138,7 +138,7 @@ def encaps(ek, rng):
 
 
 def decaps(dk, ct):
-    """The shared secret of a ciphertext. ValueError only for lengths and a damaged dk. Algorithm 21."""
+    """The shared secret of a ciphertext. ValueError for lengths or a damaged dk. Algorithm 21."""
     if len(dk) != DK_LEN or len(ct) != CT_LEN:
         raise ValueError("ML-KEM length")
     n = 384 * _K

@@ -171,8 +171,10 @@ _QUARTERS = (
 
 def chacha_state(key, counter, nonce):
     """The initial state: 16 words. RFC 8439, 2.3."""
-    return struct.pack("<4I", 0x61707865, 0x3320646E, 0x79622D32, 0x6B206574) + key + (
-        struct.pack("<I", counter) + nonce
+    return (
+        struct.pack("<4I", 0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
+        + key
+        + (struct.pack("<I", counter) + nonce)
     )
 
 

@@ -45,7 +45,7 @@ class RsaKey:
 
 
 def _open(n, e, sig):
-    """sig^e mod n as bytes, or None if the signature has a wrong length or value. RFC 8017, 8.1.2."""
+    """sig^e mod n as bytes, or None for a wrong length or value. RFC 8017, 8.1.2."""
     size = (bit_length(n) + 7) >> 3
     if not sane(n, e) or len(sig) != size:
         return None

@@ -13,8 +13,18 @@ import micropython
 
 from stack.crypto.bytesops import equal_at
 from stack.crypto.plain import (
-    GHASH_RED, K256, K512, KECCAK_DEST, KECCAK_RC, KECCAK_ROT,
-    aes_block, aes_expand, chacha_state, finish, ghash_table, aes_tables,
+    GHASH_RED,
+    K256,
+    K512,
+    KECCAK_DEST,
+    KECCAK_RC,
+    KECCAK_ROT,
+    aes_block,
+    aes_expand,
+    aes_tables,
+    chacha_state,
+    finish,
+    ghash_table,
 )  # fmt: skip
 
 _K256 = struct.pack("<64I", *K256)
@@ -57,7 +67,13 @@ def _sha256(state, constants, schedule, buf, off: int, blocks: int):
         i = 0
         while i < 64:
             x = e | e << 32
-            t = h + ((x >> 6 ^ x >> 11 ^ x >> 25) & M) + (g ^ (e & (f ^ g))) + uint(K[i]) + uint(W[i])
+            t = (
+                h
+                + ((x >> 6 ^ x >> 11 ^ x >> 25) & M)
+                + (g ^ (e & (f ^ g)))
+                + uint(K[i])
+                + uint(W[i])
+            )
             x = a | a << 32
             u = ((x >> 2 ^ x >> 13 ^ x >> 22) & M) + ((a & b) | (c & (a | b)))
             h = g
@@ -107,7 +123,9 @@ def _sha512(state, constants, schedule, buf, off: int, blocks: int, M: uint):
             y = uint(W[i - 4]) | uint(W[i - 3]) << 32
             s0 = (x >> 1 | x << 63) ^ (x >> 8 | x << 56) ^ x >> 7
             s1 = (y >> 19 | y << 45) ^ (y >> 61 | y << 3) ^ y >> 6
-            t = (uint(W[i - 32]) | uint(W[i - 31]) << 32) + (uint(W[i - 14]) | uint(W[i - 13]) << 32)
+            t = (uint(W[i - 32]) | uint(W[i - 31]) << 32) + (
+                uint(W[i - 14]) | uint(W[i - 13]) << 32
+            )
             t = (t + (s0 & M) + (s1 & M)) & M
             W[i] = int(t & L)
             W[i + 1] = int(t >> 32)
@@ -292,7 +310,7 @@ def _chacha20(state, buf, off, n):
 
 @micropython.viper
 def _poly(hs, rs, buf, off: int, n: int):
-    """h = (h + block) r for each 16 bytes of buf, the last filled up with zeros. Limbs of 26 bits."""
+    """h = (h + block) r for each 16 bytes of buf, the last filled up with zeros."""
     H = ptr32(hs)
     R = ptr32(rs)
     B = ptr8(buf)

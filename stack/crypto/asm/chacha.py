@@ -10,7 +10,17 @@ time, one register a word. Both take a time that depends on n alone.
 """
 
 from stack.crypto.asm.x86 import (
-    GPR, XMM, Function, r8, rax, rcx, rdi, rdx, rsi, rsp, sized,
+    GPR,
+    XMM,
+    Function,
+    r8,
+    rax,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 
 COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))

@@ -9,7 +9,25 @@ on the scalar.
 """
 
 from stack.crypto.asm.x86 import (
-    XMM, Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
+    XMM,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 
 MASK = (1 << 51) - 1
@@ -164,7 +182,7 @@ def subroutines(a):
 
 
 def invert(a, out, z, t):
-    """out = z^(p - 2). Offsets from rsp; t: four elements of scratch. The chain of RFC 7748's authors."""
+    """out = z^(p - 2). Offsets from rsp; t: four elements of scratch. Bernstein's chain."""
 
     def mul(o, x, y):
         a.lea(rdi, rsp[o])
@@ -363,5 +381,3 @@ def x25519(a):
 def emit(a):
     subroutines(a)
     x25519(a)
-
-

@@ -11,7 +11,22 @@ sum of at most eight products. Everything but rsp is clobbered.
 """
 
 from stack.crypto.asm.x86 import (
-    XMM, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi,
+    XMM,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
 )  # fmt: skip
 
 

@@ -15,7 +15,25 @@ under that translator, which are C with tables and branches.) The others are.
 from stack.crypto.asm.chacha import copy_bytes
 from stack.crypto.asm.poly1305 import finish_tag
 from stack.crypto.asm.x86 import (
-    XMM, Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
+    XMM,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 
 ROUNDS, NONCE, POWERS, FOLDED, TABLE, CTX_LEN = 240, 256, 272, 400, 528, 544
@@ -129,7 +147,7 @@ def aes_block(a, x, ctx):
 
 
 def reduce(a, low, high, mid, t):
-    """low = (the 256-bit product, Karatsuba's middle still raw) mod the polynomial. Clobbers all."""
+    """low = the 256-bit product (Karatsuba's middle still raw) mod the polynomial."""
     a.pxor(mid, low)
     a.pxor(mid, high)
     a.movdqa(t, mid)
@@ -277,7 +295,7 @@ def ghash_table(a):
     """As ghash_clmul: sixteen look-ups a block."""
     block = 0
     with Function(a, "ghash_table", save=(rbx, rbp), stack=64):
-        table, low, high, x, t, n = r8, r9, r10, rax, r11, rcx
+        table, low, high, t, n = r8, r9, r10, r11, rcx
         a.mov(table, rdi[TABLE])
         a.mov(low, rsi[0])
         a.mov(high, rsi[8])

@@ -1,13 +1,14 @@
 """Machine code on the CPython host: the functions of `hw` that kernels need, over ctypes.
 
-    from stack.crypto import kernels
-    from stack.crypto.asm.host import Host, blob
-    kernels.start(Host(), blob())
+from stack.crypto import kernels
+from stack.crypto.asm.host import Host, blob
+kernels.start(Host(), blob())
 """
 
 import ctypes
 import mmap
 
+from stack.crypto.asm.build import blob  # noqa: F401
 from stack.crypto.asm.x86 import Asm, Function, rax, rbx, rcx, rdi, rdx, rsi
 
 

@@ -9,7 +9,23 @@ Only sample_ntt, whose seed is public, takes a time that depends on its input.
 """
 
 from stack.crypto.asm.x86 import (
-    Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
 )  # fmt: skip
 from stack.crypto.lattice import GAMMAS, ZETAS
 
@@ -141,7 +157,7 @@ def basemul(a):
 
 
 def _absorb(a, n, rate):
-    """The sponge's state at rsp[0]: n bytes (a few, and 8-byte loads may go beyond) from rsi, padded."""
+    """The sponge's state at rsp[0]: n bytes from rsi, padded."""
     whole = n // 8
     a.xor(rax.d, rax.d)
     for i in range(25):
@@ -236,4 +252,3 @@ def emit(a):
     basemul(a)
     sample_ntt(a)
     sample_cbd(a)
-

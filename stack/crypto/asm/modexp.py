@@ -13,7 +13,24 @@ go bit by bit.
 """
 
 from stack.crypto.asm.x86 import (
-    Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 
 MAX_LIMBS = 64

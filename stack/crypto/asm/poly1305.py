@@ -13,7 +13,24 @@ The time depends on lengths alone.
 
 from stack.crypto.asm.chacha import copy_bytes
 from stack.crypto.asm.x86 import (
-    XMM, Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp,
+    XMM,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
 )  # fmt: skip
 
 _MASK = (1 << 26) - 1
@@ -263,7 +280,7 @@ def chapoly(a, name, cipher):
 
 
 def finish_tag(a, tag, buf, n, opening, decrypt, bad, out):
-    """Store the tag behind buf, or compare it without a branch inside and decrypt if it is right."""
+    """Store the tag behind buf; or compare it as a whole and decrypt if it is right."""
     check = a.new("check")
     a.test(opening, opening)
     a.jnz(check)
@@ -290,5 +307,3 @@ def emit(a):
     poly1305_finish(a)
     chapoly(a, "chapoly_scalar", "chacha20_scalar")
     chapoly(a, "chapoly_avx2", "chacha20_avx2")
-
-

@@ -11,7 +11,25 @@ costs less than a load under QEMU's translator. Nothing depends on the data.
 
 from stack.crypto.asm.chacha import copy_bytes
 from stack.crypto.asm.x86 import (
-    XMM, Function, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
+    XMM,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    r15,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 from stack.crypto.plain import K256, K512, KECCAK_DEST, KECCAK_RC, KECCAK_ROT
 
@@ -267,4 +285,3 @@ def emit(a):
     _finish(a, "sha256_ni_finish", "sha256_ni", False)
     _finish(a, "sha512_finish", "sha512", True)
     keccak_f(a)
-

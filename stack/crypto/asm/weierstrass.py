@@ -22,7 +22,23 @@ common, so they are neither equal nor opposite. For uG + vP that is no longer so
 
 from stack.crypto.asm.field import Field
 from stack.crypto.asm.x86 import (
-    Function, r8, r9, r10, r11, r12, r13, r14, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, sized,
+    Function,
+    r8,
+    r9,
+    r10,
+    r11,
+    r12,
+    r13,
+    r14,
+    rax,
+    rbp,
+    rbx,
+    rcx,
+    rdi,
+    rdx,
+    rsi,
+    rsp,
+    sized,
 )  # fmt: skip
 from stack.crypto.p256 import P256
 from stack.crypto.p384 import P384
@@ -521,7 +537,7 @@ class Weierstrass:
                 a.mov(rsp[self.X2 + 8 * (begin + k)], r)
 
     def _accept(self, mixed):
-        """The running sum becomes the new one; it stays for digit 0, and is the addend if it was infinite."""
+        """The running sum becomes the new one; stays (digit 0); or is the addend (was infinite)."""
         a = self.a
         keep, was = rbx, rbp
         # keep = ones for digit 0; was = ones for an infinite sum before.

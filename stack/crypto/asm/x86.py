@@ -341,7 +341,9 @@ class Asm:
         else:
             self._text("imul", dst, src, imm)
             short = -128 <= imm < 128
-            self._legacy(b"\x6b" if short else b"\x69", dst.n, src, dst.size == 8, tail=1 if short else 4)
+            self._legacy(
+                b"\x6b" if short else b"\x69", dst.n, src, dst.size == 8, tail=1 if short else 4
+            )
             self._imm(imm, 1 if short else 4)
 
     def movzx8(self, dst, src):
@@ -458,7 +460,11 @@ class Asm:
     def movd(self, dst, src):
         """32 bits between a general register (or memory) and an xmm register."""
         self._text("movd", dst, src)
-        x, rm, op = (dst, src, b"\x0f\x6e") if isinstance(dst, Reg) and dst.size == 16 else (src, dst, b"\x0f\x7e")
+        x, rm, op = (
+            (dst, src, b"\x0f\x6e")
+            if isinstance(dst, Reg) and dst.size == 16
+            else (src, dst, b"\x0f\x7e")
+        )
         self._legacy(op, x.n, rm, 0, prefix=b"\x66")
 
     def movq(self, dst, src):
@@ -510,7 +516,9 @@ class Asm:
             return lambda *ops: self._avx(name, *ops)
         if name[0] == "j" and name[1:] in _CC:
             cc = _CC[name[1:]]
-            return lambda to: self._branch("j" + _CC_NAME[cc], bytes((0x0F, 0x80 | cc)), 0x70 | cc, to)
+            return lambda to: self._branch(
+                "j" + _CC_NAME[cc], bytes((0x0F, 0x80 | cc)), 0x70 | cc, to
+            )
         if name[:4] == "cmov" and name[4:] in _CC:
             return lambda dst, src: self._cmov(_CC[name[4:]], dst, src)
         if name[:3] == "set" and name[3:] in _CC:
@@ -546,7 +554,9 @@ class Asm:
         if isinstance(dst, Mem):
             assert name in ("movdqu", "movdqa")
             dst, src, opcode = src, dst, 0x7F
-        self._legacy(_ESCAPE[mmap] + bytes((opcode,)), dst.n, src, 0, _PREFIX[pp], tail=1 if has_imm else 0)
+        self._legacy(
+            _ESCAPE[mmap] + bytes((opcode,)), dst.n, src, 0, _PREFIX[pp], tail=1 if has_imm else 0
+        )
         if has_imm:
             self._imm(imm, 1)
 

@@ -11,7 +11,15 @@ import random
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.asymmetric import (
+    ec,
+    ed25519,
+    mlkem,
+    padding,
+    rsa,
+    utils,
+    x25519,
+)
 from cryptography.hazmat.primitives.ciphers import aead
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -142,7 +150,9 @@ def test_ed25519(tier, rnd):
         assert not our_ed25519.verify(public, msg, bytes(bad))
 
 
-@pytest.mark.parametrize("curve,theirs", ((P256, ec.SECP256R1()), (P384, ec.SECP384R1())), ids=("p256", "p384"))
+@pytest.mark.parametrize(
+    "curve,theirs", ((P256, ec.SECP256R1()), (P384, ec.SECP384R1())), ids=("p256", "p384")
+)
 def test_ecdsa_ecdh(tier, rnd, curve, theirs):
     for _ in range(6 if tier == "asm" else 2):
         d = rnd.randrange(1, curve.n)

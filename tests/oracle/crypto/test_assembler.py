@@ -43,13 +43,28 @@ def _operand(o, a, size):
 def _ours(a, name, operands):
     regs = [o.size for o in operands if isinstance(o, (Reg, Mem)) and o.size]
     size = regs[0] if regs and regs[0] in (4, 8) else 1
-    if name in ("shl", "shr", "sar", "rol", "ror", "rorx", "shld", "shrd", "pextrq", "pinsrq", "vpinsrd"):
+    if name in (
+        "shl",
+        "shr",
+        "sar",
+        "rol",
+        "ror",
+        "rorx",
+        "shld",
+        "shrd",
+        "pextrq",
+        "pinsrq",
+        "vpinsrd",
+    ):
         size = 1
     if name == "movabs":
         size = 8
     if name == "mov16":
         name = "mov"
-        operands = (operands[0], Reg({"e": "", "r": ""}.get(operands[1].name[0], "") + _word(operands[1]), 0, 2))
+        operands = (
+            operands[0],
+            Reg({"e": "", "r": ""}.get(operands[1].name[0], "") + _word(operands[1]), 0, 2),
+        )
     if name.endswith("pclmulqdq"):
         # objdump has a name for each choice of halves.
         alias = {0x00: "lqlq", 0x01: "hqlq", 0x10: "lqhq", 0x11: "hqhq"}[operands[-1]]
@@ -72,7 +87,9 @@ def _theirs(text):
     rest = rest.replace(" ", "")
     if name == "sha256rnds2":
         rest = rest[: -len(",xmm0")]  # its third operand is always that one
-    return name, rest.replace("+0x0]", "]").replace("*1]", "]").replace("*1+", "+").replace("*1-", "-")
+    return name, rest.replace("+0x0]", "]").replace("*1]", "]").replace("*1+", "+").replace(
+        "*1-", "-"
+    )
 
 
 def check(a, tmp_path):
@@ -185,7 +202,13 @@ def test_vector(tmp_path):
     for name, (_pp, _map, _op, imm) in x86._SSE.items():
         extra = (0x11,) if imm else ()
         for x in xs:
-            for src in (*xs, GPR[4][0x40], GPR[9][GPR[10], 4, 3], a.at("constant"), a.at("constant", 16)):
+            for src in (
+                *xs,
+                GPR[4][0x40],
+                GPR[9][GPR[10], 4, 3],
+                a.at("constant"),
+                a.at("constant", 16),
+            ):
                 if name.startswith("sha256rnds2"):
                     getattr(a, name)(x, src)
                     continue
@@ -195,7 +218,7 @@ def test_vector(tmp_path):
                 for wide in (False, True):
                     if wide and name in ("aeskeygenassist",):
                         continue
-                    reg = (lambda r: r.y if isinstance(r, Reg) and wide else r)
+                    reg = lambda r, wide=wide: r.y if isinstance(r, Reg) and wide else r
                     if name in x86._TWO:
                         getattr(a, "v" + name)(reg(x), reg(src), *extra)
                     else:

@@ -1,4 +1,4 @@
-"""On CPython every test here runs once for each tier of kernels; in the image, for the one in use."""
+"""On CPython every test here runs in each tier of kernels; in the image, in the one in use."""
 
 import platform
 

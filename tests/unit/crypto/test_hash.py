@@ -163,7 +163,9 @@ def test_hkdf_limit():
 def test_expand_label_rfc8448():
     # RFC 8448, section 3: early secret to "derived" of an empty transcript.
     early = extract(Sha256, b"", bytes(32))
-    assert early == bytes.fromhex("33ad0a1c607ec03b09e6cd9893680ce210adf300aa1f2660e1b22e10f170f92a")
+    assert early == bytes.fromhex(
+        "33ad0a1c607ec03b09e6cd9893680ce210adf300aa1f2660e1b22e10f170f92a"
+    )
     assert expand_label(Sha256, early, b"derived", Sha256(b"").digest(), 32) == bytes.fromhex(
         "6f2615a108c702c5678f54fc9dbab69716c076189c48250cebeac3576c3611ba"
     )

@@ -1,4 +1,4 @@
-"""Twins: every tier of a kernel gives what the plain one gives. In the image: viper and machine code."""
+"""Twins: every tier of a kernel gives what the plain one gives."""
 
 from stack.crypto import kernels, plain
 from stack.crypto.p256 import P256
@@ -68,34 +68,50 @@ def test_keccak():
     _same_in_place("keccak_f", (b"\xff" * 200,))
 
 
-def _aead(init, seal, open_, key):
+def _seal(module, names, key, n, value):
+    """(sealed buffer, whether it opens again to what it was)."""
+    init, seal, open_ = [getattr(module, name) for name in names]
+    nonce, aad = _noise(12, n), value * (n & 31)
+    buf = bytearray(value * n + bytes(18))
+    k = init(key)
+    seal(k, nonce, aad, buf, 1, n)
+    sealed = bytes(buf)
+    opened = open_(k, nonce, aad, buf, 1, n)
+    return sealed, opened and buf[: n + 1] == (value * n + bytes(18))[: n + 1]
+
+
+def _aead(key, *names):
     for n in (0, 1, 16, 33, 64, 100):
         for value in (b"\x00", b"\xff"):
-            nonce, aad = _noise(12, n), value * (n & 31)
-            want = bytearray(value * n + bytes(18))
-            getattr(plain, seal)(getattr(plain, init)(key), nonce, aad, want, 1, n)
+            _same_seal(names, key, n, value)
 
-            def check():
-                buf = bytearray(value * n + bytes(18))
-                k = getattr(kernels, init)(key)
-                getattr(kernels, seal)(k, nonce, aad, buf, 1, n)
-                assert buf == want, (kernels.tier, n)
-                assert getattr(kernels, open_)(k, nonce, aad, buf, 1, n)
-                assert buf[: n + 1] == (value * n + bytes(18))[: n + 1], (kernels.tier, n)
 
-            _each_tier(check)
+def _same_seal(names, key, n, value):
+    want = _seal(plain, names, key, n, value)
+
+    def check():
+        got = _seal(kernels, names, key, n, value)
+        assert got == want and got[1], (kernels.tier, n)
+
+    _each_tier(check)
 
 
 def test_aead():
     # Keys and data of ones drive Poly1305's carries to their limits.
     for key in (_noise(32, 3), b"\xff" * 32, bytes(32)):
-        _aead("chapoly_init", "chapoly_seal", "chapoly_open", key)
+        _aead(key, "chapoly_init", "chapoly_seal", "chapoly_open")
     for key in (_noise(16, 4), _noise(32, 5), b"\xff" * 16):
-        _aead("gcm_init", "gcm_seal", "gcm_open", key)
+        _aead(key, "gcm_init", "gcm_seal", "gcm_open")
 
 
 def test_x25519():
-    for u in (_noise(32, 1), b"\xff" * 32, b"\xec" + b"\xff" * 30 + b"\x7f", bytes(32), b"\x01" + bytes(31)):
+    for u in (
+        _noise(32, 1),
+        b"\xff" * 32,
+        b"\xec" + b"\xff" * 30 + b"\x7f",
+        bytes(32),
+        b"\x01" + bytes(31),
+    ):
         _same_result("x25519", _noise(32, 2), u)
     _same_result("x25519", b"\xff" * 32, _noise(32, 3))
 

@@ -23,7 +23,9 @@ def test_keygen_and_rejection():
 def test_round_trip():
     ek, dk = _pair()
     ct, ss = mlkem.encaps(ek, lambda n: b"\x42" * n)
-    assert Sha256(ct).digest() == bytes.fromhex("9c7b2f8d05c70575ec03ed8f93b7bb298e1506b97e54e5e885748965b1466f1c")
+    assert Sha256(ct).digest() == bytes.fromhex(
+        "9c7b2f8d05c70575ec03ed8f93b7bb298e1506b97e54e5e885748965b1466f1c"
+    )
     assert ss == bytes.fromhex("b83e7f23b33f909715c7a50b0d4b1f6684d53e1f4b9056f803b29f058ccb5566")
     assert mlkem.decaps(dk, ct) == ss
     bad = bytearray(ct)
