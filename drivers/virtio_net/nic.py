@@ -124,6 +124,9 @@ class VirtioNet(Device):
         self._armed = False  # rx interrupts are on
         self._wanted = False  # somebody waits for room to send
         self._fresh = False  # something was put in and not published
+        # Counted on the data path, so there from the start: a new name allocates.
+        self.stats.count("virtio.rx_wrapped", 0)
+        self.stats.count("virtio.rekicks", 0)
         self._kick_at = 0
         self._rekick_us = _REKICK_US
         self.kicks = 0
