@@ -40,6 +40,7 @@ class Tap(Device):
     def __init__(self, ifname, name="eth0", mac=None, mtu=1500, offloads=False, stats=None):
         super().__init__(name, mac or b"\x02" + os.urandom(5), mtu, stats)
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR if offloads else 0)
+        why = None
         try:
             self._fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             request = struct.pack("16sH22x", ifname.encode(), flags)
@@ -48,7 +49,9 @@ class Tap(Device):
                 fcntl.ioctl(self._fd, _TUNSETVNETHDRSZ, struct.pack("i", _HEADER))
                 fcntl.ioctl(self._fd, _TUNSETOFFLOAD, _OFFLOADS)
         except OSError as e:
-            raise DeviceError("tap %s: %s" % (ifname, e.strerror)) from e
+            why = e.strerror
+        if why is not None:
+            raise DeviceError("tap %s: %s" % (ifname, why))
         self._header = _HEADER if offloads else 0
         if offloads:
             self.caps = CAP_TX_CSUM | CAP_RX_CSUM | CAP_TSO4 | CAP_TSO6
