@@ -3,6 +3,7 @@
     x25519(k, u) -> bytes                   scalar and u-coordinate, 32 bytes each
     ec_base(curve, k), ec_mul(curve, k, x, y), ec_dual(curve, u, v, x, y)
                                             kG, kP, uG + vP -> (x, y), or None at infinity
+    ec_invert(curve, a)                     modulo the order
     ed_base(k), ed_dual(u, v, x, y)         kB, uB + vA on edwards25519 -> (x, y)
 
 `curve` is an ecdsa.Curve. Points are affine integers and were checked by the caller.
@@ -101,6 +102,11 @@ def _multiply(curve, k, x, y):
 
 def ec_mul(curve, k, x, y):
     return _affine(curve.p, *_multiply(curve, k, x, y))
+
+
+def ec_invert(curve, a):
+    """1 / a modulo the order."""
+    return inverse(a, curve.n)
 
 
 def ec_base(curve, k):

@@ -78,7 +78,7 @@ class Curve:
         while True:
             k = draw.next() if draw else self._hedged(d, e, rng)
             r = kernels.ec_base(self, k)[0] % n
-            s = kernels.invert(k, n) * (e + r * d) % n
+            s = kernels.ec_invert(self, k) * (e + r * d) % n
             if r and s:
                 return r, s
 
@@ -98,7 +98,7 @@ class Curve:
             x, y = self.point(point)
         except ValueError:
             return False
-        w = kernels.invert(s, n)
+        w = kernels.ec_invert(self, s)
         sum_ = kernels.ec_dual(self, self._number(digest) * w % n, r * w % n, x, y)
         return sum_ is not None and sum_[0] % n == r
 

@@ -57,7 +57,7 @@ def load(hw, blob):
     _combs.clear()
     use = {
         "x25519": x25519, "ec_base": ec_base, "ec_mul": ec_mul, "ec_dual": ec_dual,
-        "modexp": modexp, "invert": invert, "ntt": ntt, "intt": intt, "basemul": basemul,
+        "modexp": modexp, "ec_invert": ec_invert, "ntt": ntt, "intt": intt, "basemul": basemul,
         "sample_ntt": sample_ntt, "sample_cbd": sample_cbd,
         "sha256_finish": sha256_finish, "sha512_finish": sha512_finish,
         "sha256": sha256, "sha512": sha512, "keccak_f": keccak_f,
@@ -288,9 +288,10 @@ def modexp(base, e, n):
     return _power(base % n, e, bits if bits <= 32 else max(bits, _bits(n)), n)
 
 
-def invert(a, n):
-    """a^-1 mod the prime n, by Fermat: the time does not depend on a."""
-    a %= n
-    if not a:
-        raise ValueError("no inverse")
-    return _power(a, n - 2, _bits(n), n)
+def ec_invert(curve, a):
+    """a^-1 modulo the order of the curve, 0 < a < n. Constant-time."""
+    name, _ = _LIMBS[curve.name]
+    out = bytearray(curve.size)
+    x = a.to_bytes(curve.size, "little")
+    _call(_e["inverse"], _addr(out), _addr(x), _e[name + "_n_table"])
+    return int.from_bytes(out, "little")

@@ -6,8 +6,7 @@ Not constant-time: look-ups and big integers depend on the data.
 import struct
 
 from stack.crypto.bytesops import equal_at
-from stack.crypto.bytesops import inverse as invert  # noqa: F401
-from stack.crypto.ec import ec_base, ec_dual, ec_mul, ed_base, ed_dual, x25519  # noqa: F401
+from stack.crypto.ec import ec_base, ec_dual, ec_invert, ec_mul, ed_base, ed_dual, x25519  # noqa: F401
 from stack.crypto.lattice import basemul, intt, ntt, sample_cbd, sample_ntt  # noqa: F401
 
 _M32 = 0xFFFFFFFF

@@ -8,7 +8,17 @@ The module has CODE (bytes) and ENTRIES (name -> offset). It is called
 
 import sys
 
-from stack.crypto.asm import chacha, curve25519, gcm, lattice, modexp, poly1305, sha, weierstrass
+from stack.crypto.asm import (
+    chacha,
+    curve25519,
+    gcm,
+    inverse,
+    lattice,
+    modexp,
+    poly1305,
+    sha,
+    weierstrass,
+)
 from stack.crypto.asm.x86 import Asm, Function, rcx
 
 
@@ -31,6 +41,7 @@ def assemble():
     poly1305.emit(a)
     gcm.emit(a)
     sha.emit(a)
+    inverse.inverse(a)
     curve25519.emit(a)
     weierstrass.emit(a)
     modexp.modexp(a)

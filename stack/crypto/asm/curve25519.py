@@ -8,6 +8,7 @@ of two such may go in again. Swaps are by masks, no branch and no address depend
 on the scalar.
 """
 
+from stack.crypto.asm.inverse import table
 from stack.crypto.asm.x86 import (
     XMM,
     Function,
@@ -146,79 +147,6 @@ def subtract(a, out, f, g):
         a.add(rax, f(i))
         a.sub(rax, g(i))
         a.mov(out(i), rax)
-
-
-def _pointer(r):
-    return lambda i: r[8 * i]
-
-
-def subroutines(a):
-    """fe_mul (rdi, rsi, rdx), fe_square (rdi, rsi, rdx times): for what need not be in line."""
-    out = XMM[15]
-
-    def restored(k, emit):
-        # The output's pointer comes back when the first limb is to be stored.
-        if k == 0:
-            a.movq(rax, out)
-        return rax[8 * k]
-
-    a.align(64)
-    a.label("fe_mul")
-    a.movq(out, rdi)
-    multiply(a, lambda k: restored(k, a), _pointer(rsi), _pointer(rdx))
-    a.ret()
-    a.align(64)
-    a.label("fe_square")
-    a.movq(out, rdi)
-    a.movq(XMM[14], rdx)
-    top = a.here("again")
-    square(a, lambda k: restored(k, a), _pointer(rsi))
-    a.mov(rsi, rax)
-    a.movq(rdx, XMM[14])
-    a.dec(rdx)
-    a.movq(XMM[14], rdx)
-    a.jnz(top)
-    a.ret()
-
-
-def invert(a, out, z, t):
-    """out = z^(p - 2). Offsets from rsp; t: four elements of scratch. Bernstein's chain."""
-
-    def mul(o, x, y):
-        a.lea(rdi, rsp[o])
-        a.lea(rsi, rsp[x])
-        a.lea(rdx, rsp[y])
-        a.call("fe_mul")
-
-    def sq(o, x, times):
-        a.lea(rdi, rsp[o])
-        a.lea(rsi, rsp[x])
-        a.mov(rdx.d, times)
-        a.call("fe_square")
-
-    t0, t1, t2, t3 = t
-    sq(t0, z, 1)  # 2
-    sq(t1, t0, 2)  # 8
-    mul(t1, z, t1)  # 9
-    mul(t0, t0, t1)  # 11
-    sq(t2, t0, 1)  # 22
-    mul(t1, t1, t2)  # 2^5 - 1
-    sq(t2, t1, 5)
-    mul(t1, t2, t1)  # 2^10 - 1
-    sq(t2, t1, 10)
-    mul(t2, t2, t1)  # 2^20 - 1
-    sq(t3, t2, 20)
-    mul(t2, t3, t2)  # 2^40 - 1
-    sq(t2, t2, 10)
-    mul(t1, t2, t1)  # 2^50 - 1
-    sq(t2, t1, 50)
-    mul(t2, t2, t1)  # 2^100 - 1
-    sq(t3, t2, 100)
-    mul(t2, t3, t2)  # 2^200 - 1
-    sq(t2, t2, 50)
-    mul(t1, t2, t1)  # 2^250 - 1
-    sq(t1, t1, 5)
-    mul(out, t1, t0)  # 2^255 - 21
 
 
 def load(a, out, src):
@@ -369,7 +297,14 @@ def x25519(a):
                 a.and_(rcx, rbx)
                 a.xor(rax, rcx)
                 a.mov(rsp[p + 8 * i], rax)
-        invert(a, z2, z2, (ta, tb, tc, td))
+        a.lea(rdi, rsp[ta])
+        store(a, rdi, z2)
+        a.lea(rdi, rsp[tb])
+        a.lea(rsi, rsp[ta])
+        a.lea(rdx, a.at("p25519_table"))
+        a.call("inverse")  # 0 stays 0
+        a.lea(rbx, rsp[tb])
+        load(a, z2, rbx)
         multiply(a, at(x2), at(x2), at(z2))
         a.mov(rdi, rsp[out])
         store(a, rdi, x2)
@@ -379,5 +314,5 @@ def x25519(a):
 
 
 def emit(a):
-    subroutines(a)
+    a.data("p25519_table", table((1 << 255) - 19, 4))
     x25519(a)

@@ -21,6 +21,7 @@ common, so they are neither equal nor opposite. For uG + vP that is no longer so
 """
 
 from stack.crypto.asm.field import Field
+from stack.crypto.asm.inverse import table
 from stack.crypto.asm.x86 import (
     Function,
     r8,
@@ -56,6 +57,8 @@ class Weierstrass:
         a.data(name + "_one", self.field.constant(1))
         a.data(name + "_unit", (1).to_bytes(size, "little"))
         a.data(name + "_p", b"".join(x.to_bytes(8, "little") for x in self.field.limbs(curve.p)))
+        a.data(name + "_p_table", table(curve.p, self.words))
+        a.data(name + "_n_table", table(curve.n, self.words), entry=True)
         # The frame: the running sum, the addend, the new sum, scratch; then variables.
         self.X, self.Y, self.Z, self.X2, self.Y2, self.Z2, self.X3, self.Y3, self.Z3 = [
             size * i for i in range(9)
@@ -290,55 +293,20 @@ class Weierstrass:
             a.sub(sized(rsp[count], 8), 1)
             a.jnz(top)
 
-    def repeat_square(self):
-        """{name}_squares (rdi, rsi, rcx): rcx squarings of [rsi] to [rdi]."""
+    def invert(self, out, z):
+        """out = 1 / z, both in Montgomery form; takes T[0] and T[1]."""
         a = self.a
-        a.align(16)
-        a.label(self.name + "_squares")
-        a.push(rdi, rcx)
-        top = a.here("again")
-        a.mov(rdx, rsi)
-        a.mov(rdi, rsp[8])
-        a.call(self.name + "_mul")
-        a.mov(rsi, rsp[8])
-        a.sub(sized(rsp[0], 8), 1)
-        a.jnz(top)
-        a.pop(rcx, rdi)
-        a.ret()
-
-    def invert(self, out, z, powers):
-        """out = z^(p - 2); powers: places for z^(2^k - 1), k = 1, 2, 4 .. 32 (the first is z)."""
-        a = self.a
-
-        def squares(o, x, count):
-            self._lea(rdi, o)
-            self._lea(rsi, x)
-            a.mov(rcx.d, count)
-            a.call(self.name + "_squares")
-
-        ones = {1: z}
-        for k, place in zip((2, 4, 8, 16, 32), powers):
-            squares(place, ones[k // 2], k // 2)
-            self.mul(place, place, ones[k // 2])
-            ones[k] = place
-        started = False
-        pending = 0
-        for run in bin(self.field.p - 2)[2:].replace("01", "0 1").replace("10", "1 0").split():
-            left = len(run)
-            if run[0] == "0":
-                pending += left
-                continue
-            while left:
-                k = max(j for j in ones if j <= left)
-                left -= k
-                if started:
-                    squares(out, out, pending + k)
-                    self.mul(out, out, ones[k])
-                else:
-                    self.copy(out, ones[k])
-                    started = True
-                pending = 0
-        assert not pending
+        t, u = self.T[:2]
+        self.mul(out, z, self.name + "_unit")
+        a.lea(rdi, rsp[t])
+        self.pack(rdi, out)
+        a.lea(rdi, rsp[u])
+        a.lea(rsi, rsp[t])
+        a.lea(rdx, a.at(self.name + "_p_table"))
+        a.call("inverse")
+        a.lea(rbx, rsp[u])
+        self.unpack(out, rbx)
+        self.mul(out, out, self.name + "_r2")
 
     # The run
 
@@ -423,8 +391,7 @@ class Weierstrass:
             a.xor(rax.d, rax.d)
             a.jmp(done)
             a.label(finite)
-            t = self.T
-            self.invert(X2, self.Z, t[:5])
+            self.invert(X2, self.Z)
             self.mul(Y2, X2, X2)
             self.mul(Z2, Y2, X2)
             for k, (coordinate, factor) in enumerate(((X, Y2), (self.Y, Z2))):
@@ -572,7 +539,6 @@ class Weierstrass:
         self.double()
         self.add("_add", False)
         self.add("_add_mixed", True)
-        self.repeat_square()
         self.import_()
         self.run()
 

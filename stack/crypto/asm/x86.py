@@ -95,7 +95,14 @@ _CC_NAME = "o no b ae e ne be a s ns p np l ge le g".split()
 
 _ALU = {"add": 0, "or_": 1, "adc": 2, "sbb": 3, "and_": 4, "sub": 5, "xor": 6, "cmp": 7}
 _SHIFT = {"rol": 0, "ror": 1, "shl": 4, "shr": 5, "sar": 7}
-_UNARY = {"not_": (0xF7, 2), "neg": (0xF7, 3), "mul": (0xF7, 4), "inc": (0xFF, 0), "dec": (0xFF, 1)}
+_UNARY = {
+    "not_": (0xF7, 2),
+    "neg": (0xF7, 3),
+    "mul": (0xF7, 4),
+    "imul_wide": (0xF7, 5),
+    "inc": (0xFF, 0),
+    "dec": (0xFF, 1),
+}
 
 _NP, _66, _F3, _F2 = 0, 1, 2, 3
 _PREFIX = (b"", b"\x66", b"\xf3", b"\xf2")
@@ -149,6 +156,7 @@ class Asm:
         self._fixups = []
         self._data = []
         self._serial = 0
+        self._shown = set()
 
     # Labels and data
 
@@ -176,8 +184,10 @@ class Asm:
             self._text("nop")
             self.code.append(0x90)
 
-    def data(self, name, content, align=32):
-        """A constant to be placed behind the code."""
+    def data(self, name, content, align=32, entry=False):
+        """A constant to be placed behind the code; `entry`: found in a.entries as well."""
+        if entry:
+            self._shown.add(name)
         if all(name != d[0] for d in self._data):
             self._data.append((name, bytes(content), align))
         return name
@@ -191,6 +201,8 @@ class Asm:
         for name, content, align in self._data:
             self.code.extend(bytes(-len(self.code) % align))
             self._labels[name] = len(self.code)
+            if name in self._shown:
+                self.entries[name] = len(self.code)
             self.code.extend(content)
         for pos, end, name, addend in self._fixups:
             rel = self._labels[name] + addend - end
@@ -531,7 +543,8 @@ class Asm:
         self._imm(n, 1)
 
     def _unary(self, name, rm):
-        self._text(name, rm)
+        # imul_wide: rdx:rax = rax * rm, signed.
+        self._text("imul" if name == "imul_wide" else name, rm)
         opcode, ext = _UNARY[name]
         self._legacy(bytes((opcode,)), ext, rm, rm.size == 8)
 

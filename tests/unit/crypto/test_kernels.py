@@ -150,7 +150,7 @@ def test_modexp():
         _same_result("modexp", 0, 65537, n)
     for curve in (P256, P384):
         for a in (1, 2, curve.n - 1, _number(8, curve.n)):
-            _same_result("invert", a, curve.n)
+            _same_result("ec_invert", curve, a)
 
 
 def _poly(seed):
