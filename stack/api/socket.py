@@ -78,6 +78,24 @@ _BACKLOG_MIN = const(64)
 
 
 class socket(io.IOBase):
+    # How a socket begins; as names of the class, since storing each costs a microsecond.
+    _ep = None
+    _slot = -1
+    _guard = None
+    _listening = False
+    _closed = False
+    _timeout_us = -1  # -1 wait for ever, 0 do not wait
+    _bound = None
+    _reuse = False
+    _broadcast = False
+    _linger = -1
+    _nodelay = False
+    _keepalive = False
+    _read_shut = False
+    _groups = None
+    _waker = None
+    _poll_entry = None
+
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, *, endpoint=None):
         if af != AF_INET:
             raise OSError(errors.EAFNOSUPPORT)
@@ -88,22 +106,6 @@ class socket(io.IOBase):
             raise OSError(errors.EPROTONOSUPPORT)
         self._rt = _runtime.current()
         self._type = type
-        self._ep = None
-        self._slot = -1
-        self._guard = None
-        self._listening = False
-        self._closed = False
-        self._timeout_us = -1  # -1 wait for ever, 0 do not wait
-        self._bound = None
-        self._reuse = False
-        self._broadcast = False
-        self._linger = -1
-        self._nodelay = False
-        self._keepalive = False
-        self._read_shut = False
-        self._groups = None
-        self._waker = None
-        self._poll_entry = None
         if endpoint is not None:
             self._set_endpoint(endpoint)
 
@@ -378,7 +380,7 @@ class socket(io.IOBase):
                 rt.unlock()
 
     def close(self):
-        if getattr(self, "_closed", True):
+        if self._closed:
             return
         self._closed = True
         e = self._ep

@@ -8,6 +8,7 @@ and a dot inside a label \\. (RFC 1035, section 5.1). Not implemented: building
 answers; types beyond those in TYPES keep their RDATA as bytes (RFC 3597).
 """
 
+import micropython
 from micropython import const
 
 from stack.core.cursor import Reader, Writer
@@ -187,10 +188,37 @@ def _pull_record(r):
 
 def name_to_wire(name):
     """The uncompressed wire form of a name. ValueError if it is none."""
-    out = bytearray()
-    label = bytearray()
     if name.endswith(".") and not name.endswith("\\."):
         name = name[:-1]
+    out = bytearray()
+    data = name.encode()
+    if "\\" not in name and _plain(data, 0, len(data), 0):
+        for label in data.split(b".") if data else ():
+            _push_label(out, label)
+    else:
+        _push_escaped(out, name)
+    out.append(0)
+    if len(out) > _NAME_MAX:
+        raise ValueError("name longer than 255 bytes")
+    return bytes(out)
+
+
+@micropython.viper
+def _plain(buf, pos: int, n: int, dot: int) -> int:
+    """1 if n bytes from pos on are visible ASCII, none of them a backslash or `dot`."""
+    p = ptr8(buf)
+    end = pos + n
+    while pos < end:
+        ch = p[pos]
+        if ch < 33 or ch > 126 or ch == 92 or ch == dot:
+            return 0
+        pos += 1
+    return 1
+
+
+def _push_escaped(out, name):
+    """Names with escapes, and those that are none."""
+    label = bytearray()
     i = 0
     n = len(name)
     while i < n:
@@ -213,12 +241,7 @@ def name_to_wire(name):
         if ch > 126:
             raise ValueError("name %r is not ASCII: write it in its xn-- form" % name)
         label.append(ch)
-    if n:
-        _push_label(out, label)
-    out.append(0)
-    if len(out) > _NAME_MAX:
-        raise ValueError("name longer than 255 bytes")
-    return bytes(out)
+    _push_label(out, label)
 
 
 def _push_label(out, label):
@@ -270,13 +293,7 @@ def pull_name(r):
 
 
 def _label_text(buf, pos, n):
-    plain = True
-    for i in range(pos, pos + n):
-        ch = buf[i]
-        if not 33 <= ch <= 126 or ch == 46 or ch == 92:
-            plain = False
-            break
-    if plain:
+    if _plain(buf, pos, n, 46):
         return str(bytes(buf[pos : pos + n]), "ascii")
     out = ""
     for i in range(pos, pos + n):

@@ -14,6 +14,7 @@ we sent; the shell's connected port is the fourth. Not implemented: DNSSEC, EDNS
 cookies (the recursive resolver brings them), IDNA.
 """
 
+import micropython
 from micropython import const
 
 from stack.core.errors import ProtocolError
@@ -126,11 +127,7 @@ class Resolution:
     def _mix(self, wire):
         """Letters in random case: more for a forger to guess (draft-vixie-dnsext-dns0x20)."""
         out = bytearray(wire)
-        bits = self._rng((len(out) + 7) >> 3)
-        for i, ch in enumerate(out):
-            # Length bytes are below 64, so no letter looks like one.
-            if bits[i >> 3] >> (i & 7) & 1 and (97 <= ch <= 122 or 65 <= ch <= 90):
-                out[i] = ch ^ 32
+        _flip(out, len(out), self._rng((len(out) + 7) >> 3))
         return bytes(out)
 
     def transmit(self):
@@ -301,11 +298,24 @@ class Resolution:
         self.done = True
 
 
+@micropython.viper
+def _flip(name, n: int, bits):
+    """Turn the case of each letter whose bit is set."""
+    p = ptr8(name)
+    b = ptr8(bits)
+    i = 0
+    while i < n:
+        ch = p[i] | 32
+        # Length bytes are below 64, so no letter looks like one.
+        if p[i] >= 65 and ch >= 97 and ch <= 122 and b[i >> 3] >> (i & 7) & 1:
+            p[i] = p[i] ^ 32
+        i += 1
+
+
 def _candidates(name, search):
     """The names to try in order: resolv.conf's search with ndots 1."""
     if name.endswith(".") and not name.endswith("\\."):
         return [name[:-1]]
-    message.name_to_wire(name)
     if ":" in name or not name:
         return [name]
     longer = [name + "." + domain for domain in search[:_SEARCH_MAX]]

@@ -17,6 +17,7 @@ Not implemented: the server's side, trailers kept, Upgrade, CONNECT.
 from micropython import const
 
 from stack.core.errors import ProtocolError
+from stack.http import scan
 from stack.http.headers import Headers
 
 NEED_DATA = const(0)
@@ -42,18 +43,10 @@ _TRAILERS = const(6)
 _DONE = const(7)
 _FAILED = const(8)
 
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
 
 def is_token(text):
     """RFC 9110, section 5.6.2. text: bytes or str."""
-    data = text.encode() if isinstance(text, str) else text
-    if not data:
-        return False
-    for ch in data:
-        if ch not in _TOKEN:
-            return False
-    return True
+    return len(text) > 0 and scan.only(text, scan.TOKEN)
 
 
 CHUNKED = const(-2)
@@ -66,17 +59,16 @@ def build_request(method, target, headers, body_len=-1):
     """
     if not is_token(method):
         raise ValueError("bad method %r" % method)
-    if not target or not all("!" <= ch <= "~" for ch in target):
+    if not target or not scan.only(target, scan.VISIBLE):
         raise ValueError("bad request target %r" % target)
     out = [method, " ", target, " HTTP/1.1\r\n"]
     for name, value in headers:
         value = str(value)
         if not is_token(name):
             raise ValueError("bad header name %r" % name)
-        for ch in value:
-            # RFC 9110, section 5.5: CR, LF and NUL "are invalid and dangerous".
-            if ch < " " and ch != "\t" or ch == "\x7f":
-                raise ValueError("control character in header %s" % name)
+        # RFC 9110, section 5.5: CR, LF and NUL "are invalid and dangerous".
+        if not scan.only(value, scan.VALUE):
+            raise ValueError("control character in header %s" % name)
         if name.lower() in ("content-length", "transfer-encoding"):
             raise ValueError("%s is set from the body" % name)
         out.extend((name, ": ", value, "\r\n"))
@@ -292,9 +284,8 @@ class Response:
         if i < 1 or not is_token(line[:i]):
             raise ProtocolError("http", "bad header name")
         value = line[i + 1 :].strip(b" \t")
-        for ch in value:
-            if ch < 32 and ch != 9 or ch == 127:
-                raise ProtocolError("http", "control character in a header")
+        if not scan.only(value, scan.VALUE):
+            raise ProtocolError("http", "control character in a header")
         return str(line[:i], "ascii"), _text(value)
 
     def _head_done(self):
@@ -337,25 +328,15 @@ class Response:
 
     def _chunk_size(self, line):
         """chunk-size [ chunk-ext ]: hexadecimal digits, then nothing or a semicolon."""
-        n = v = 0
-        for ch in line:
-            if 48 <= ch <= 57:
-                d = ch - 48
-            elif 65 <= ch <= 70 or 97 <= ch <= 102:
-                d = (ch & 7) + 9
-            else:
-                break
-            v = v << 4 | d
-            n += 1
+        n = scan.prefix(line, scan.HEX)
         # Blanks before the semicolon are bad whitespace (RFC 9110, section 5.6.3).
         rest = line[n:].lstrip(b" \t")
         if not 0 < n <= _DIGITS_MAX - 3 or (rest and rest[0] != 59) or (not rest and n < len(line)):
             raise ProtocolError("http", "bad chunk size")
-        for ch in rest:
-            if ch < 32 and ch != 9 or ch == 127:
-                raise ProtocolError("http", "control character in a chunk extension")
-        self._left = v
-        self._state = _CHUNK if v else _TRAILERS
+        if not scan.only(rest, scan.VALUE):
+            raise ProtocolError("http", "control character in a chunk extension")
+        self._left = int(line[:n], 16)
+        self._state = _CHUNK if self._left else _TRAILERS
 
 
 def _content_length(h):

@@ -6,6 +6,8 @@ Bytes that a request line must not carry (blanks, controls) are refused; text
 beyond ASCII in path and query is percent-encoded as UTF-8.
 """
 
+from stack.http import scan
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -105,9 +107,8 @@ def _authority(text, scheme):
     else:
         host, _, port = _split(text, ":")
         # RFC 3986, section 3.2.2, reg-name, less the escapes, which no resolver takes.
-        for ch in host:
-            if not ("a" <= ch <= "z" or "A" <= ch <= "Z" or "0" <= ch <= "9" or ch in "-._~"):
-                raise ValueError("bad character %r in the host of a URL" % ch)
+        if not scan.only(host, scan.HOST):
+            raise ValueError("bad character in the host of a URL: %r" % host)
     if not host:
         raise ValueError("no host in URL")
     number = DEFAULT_PORTS[scheme]
@@ -142,14 +143,11 @@ def _remove_dot_segments(path):
 
 def encode(target):
     """A request target in ASCII. ValueError for blanks and controls: they would split the line."""
-    plain = True
+    if scan.only(target, scan.VISIBLE):
+        return target
     for ch in target:
         if ch <= " " or ch == "\x7f":
             raise ValueError("blank or control character in URL")
-        if ch > "~":
-            plain = False
-    if plain:
-        return target
     return "".join([chr(b) if b < 128 else "%%%02X" % b for b in target.encode()])
 
 
