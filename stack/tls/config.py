@@ -20,7 +20,7 @@ MAX_FRAGMENT = const(16384)
 class Config:
     """Attributes, with what they are when nothing is said:
 
-    roots            find(subject) of the trusted certificates: a Roots without any
+    roots            a store of trusted certificates (x509.store): a Roots without any
     identities       list of keys.Identity to show; a server picks by name and scheme
     alpn             list of protocol names, bytes, best first
     suites, groups   what is offered and accepted, best first

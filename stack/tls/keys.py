@@ -35,7 +35,7 @@ class PrivateKey:
             return ed25519.sign(self._secret, message)
         digest = hash_class(message).digest()
         if self.kind == "ec":
-            r, s = self.public.curve.sign(self._secret, digest)
+            r, s = self.public.curve.sign(self._secret, digest, rng)
             return push_ecdsa(r, s)
         return rsa.sign_pss(self._secret, hash_class, digest, rng)
 

@@ -79,7 +79,7 @@ class Certificate:
             )
         self.der = raw = bytes(raw)
         self._key = None
-        self._canonical = None
+        self._subject_form = self._issuer_form = None
         self.ca = self.must_staple = self.san_critical = False
         self.path_len = self.key_usage = self.usages = self.names = self.policies = None
         self.permitted = self.excluded = self.mappings = self.scts = ()
@@ -175,8 +175,20 @@ class Certificate:
     def issuer_text(self):
         return name.text(self.issuer)
 
+    def subject_form(self):
+        """The subject's canonical form: names are the same if their forms are equal."""
+        if self._subject_form is None:
+            self._subject_form = name.canonical(self.subject)
+        return self._subject_form
+
+    def issuer_form(self):
+        if self._issuer_form is None:
+            same = self.issuer == self.subject
+            self._issuer_form = self.subject_form() if same else name.canonical(self.issuer)
+        return self._issuer_form
+
     def self_issued(self):
-        return name.same(self.subject, self.issuer)
+        return self.subject_form() == self.issuer_form()
 
     def spki_sha256(self):
         """What a pin is compared with: SHA-256 of the SubjectPublicKeyInfo. RFC 7469."""

@@ -89,20 +89,7 @@ def _utf8(tag, value):
 
 
 def _fold(value):
-    out = bytearray()
-    for b in value:
-        if b in b" \t\n\r\x0b\x0c":
-            if out and out[-1] != 32:
-                out.append(32)
-        else:
-            out.append(b + 32 if 65 <= b <= 90 else b)
-    if out and out[-1] == 32:
-        out = out[:-1]
-    return bytes(out)
-
-
-def same(a, b):
-    return a == b or canonical(a) == canonical(b)
+    return b" ".join(bytes(value).lower().split())
 
 
 def within(raw, base):

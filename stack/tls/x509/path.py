@@ -36,12 +36,12 @@ _USAGE_TEXT = {
 def build(leaf, others, store, unix_time, usage):
     """The path, a list of Certificates from the leaf to the trusted one.
 
-    others: Certificates that the peer sent beside it; store.find(name) gives
-    the trusted Certificates of a subject. usage: the OID of the purpose.
+    others: Certificates that the peer sent beside it; store.find(form) gives
+    the trusted Certificates of a subject's canonical form. usage: the OID of the purpose.
     CertificateError with the alert and the words for what is wrong.
     """
     _check_leaf(leaf, unix_time, usage)
-    for anchor in store.find(leaf.subject):
+    for anchor in store.find(leaf.subject_form()):
         if anchor.der == leaf.der:
             return [leaf]  # trusted itself: a device's own certificate
     return _Search(others, store, unix_time, usage).run(leaf)
@@ -100,11 +100,11 @@ class _Search:
     def _candidates(self, cert, path):
         """(issuer, trusted) that bear the name of the issuer, the likeliest first."""
         out = []
-        for issuer in self._store.find(cert.issuer):
+        for issuer in self._store.find(cert.issuer_form()):
             out.append((_rank(issuer, cert, self._now), issuer, True))
         # A trusted one may not be bound by what the peer says of the same key.
         for issuer in self._others:
-            if name.same(issuer.subject, cert.issuer) and not _repeats(issuer, path):
+            if issuer.subject_form() == cert.issuer_form() and not _repeats(issuer, path):
                 out.append((4 + _rank(issuer, cert, self._now), issuer, False))
         out.sort(key=lambda t: t[0])
         return [(issuer, trusted) for _, issuer, trusted in out]

@@ -1,4 +1,4 @@
-"""Trusted certificates: `find(subject) -> list of Certificates`.
+"""Trusted certificates: `find(form) -> list of Certificates`, by a subject's canonical form.
 
 `Roots` holds them in memory. `RootFile` finds them in a PEM file by an index
 made when the image is built, and reads only those that a handshake needs.
@@ -13,7 +13,6 @@ The index is a row of entries, ascending, 16 bytes each:
 from binascii import a2b_base64
 
 from stack.crypto.sha2 import Sha256
-from stack.tls.x509 import name
 from stack.tls.x509.certificate import Certificate
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -46,15 +45,15 @@ def pem_certificates(data):
     return [a2b_base64(data[start:end]) for start, end in pem_spans(data)]
 
 
-def _hash(subject):
-    return Sha256(name.canonical(subject)).digest()[:8]
+def _hash(form):
+    return Sha256(form).digest()[:8]
 
 
 class Roots:
     """Certificates in memory; `add` takes PEM (any number) or DER."""
 
     def __init__(self, data=None):
-        self._by_name = {}
+        self._by_form = {}
         self.count = 0
         if data:
             self.add(data)
@@ -64,12 +63,12 @@ class Roots:
         ders = pem_certificates(data)
         for raw in ders:
             c = Certificate(raw)
-            self._by_name.setdefault(name.canonical(c.subject), []).append(c)
+            self._by_form.setdefault(c.subject_form(), []).append(c)
         self.count += len(ders)
         return len(ders)
 
-    def find(self, subject):
-        return self._by_name.get(name.canonical(subject), ())
+    def find(self, form):
+        return self._by_form.get(form, ())
 
 
 class RootFile:
@@ -80,8 +79,8 @@ class RootFile:
         self._index = index
         self.count = len(index) // 16
 
-    def find(self, subject):
-        want = _hash(subject)
+    def find(self, form):
+        want = _hash(form)
         index = self._index
         low, high = 0, self.count
         while low < high:
@@ -95,7 +94,7 @@ class RootFile:
             at = int.from_bytes(bytes(index[16 * low + 8 : 16 * low + 12]), "big")
             n = int.from_bytes(bytes(index[16 * low + 12 : 16 * low + 16]), "big")
             c = Certificate(a2b_base64(self._read(at, n)))
-            if name.same(c.subject, subject):
+            if c.subject_form() == form:
                 out.append(c)
             low += 1
         return out
@@ -107,10 +106,10 @@ class Several:
     def __init__(self, stores):
         self._stores = stores
 
-    def find(self, subject):
+    def find(self, form):
         out = []
         for s in self._stores:
-            out.extend(s.find(subject))
+            out.extend(s.find(form))
         return out
 
 
@@ -120,6 +119,6 @@ def make_index(pem):
     for start, end in pem_spans(pem):
         c = Certificate(a2b_base64(pem[start:end]))
         at = start.to_bytes(4, "big") + (end - start).to_bytes(4, "big")
-        entries.append(_hash(c.subject) + at)
+        entries.append(_hash(c.subject_form()) + at)
     entries.sort()
     return b"".join(entries)

@@ -68,7 +68,7 @@ def test_root_file():
     for n in sorted(set([c[3][0] for c in CASES if not c[1]])):
         from stack.tls.x509.certificate import Certificate
 
-        subject = Certificate(_der(n)).subject
+        subject = Certificate(_der(n)).subject_form()
         found = store.find(subject)
         assert sorted([c.der for c in found]) == sorted([c.der for c in memory.find(subject)])
         assert _der(n) in [c.der for c in found]
