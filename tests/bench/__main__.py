@@ -9,11 +9,11 @@ import json
 import statistics
 
 import click
-from barewire.lab import Lab
-from barewire.paths import build_dir
 from rich.console import Console
 from rich.table import Table
 
+from barewire.lab import Lab
+from barewire.paths import build_dir
 from tests.bench.peers import Barewire, Linux
 from tests.bench.rows import ROWS
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pexpect
+
 from barewire import accel, qemu
 from barewire.guest import Guest
 from barewire.paths import build_dir, default_image
-
 from tests.bench import linux_image
 
 SINK_PORT, SOURCE_PORT, ECHO_PORT, HTTP_PORT = 5001, 5002, 8001, 8000
@@ -53,7 +53,8 @@ class Linux:
         port = lab.tap()
         self._fds = port.pass_fds
         argv = qemu.command_line(
-            kernel, accel=accel.choose(default_image()), machine=machine, mem=mem, net=[port], initrd=initrd,
+            kernel, accel=accel.choose(default_image()), machine=machine, mem=mem, net=[port],
+            initrd=initrd,
             serial=("-serial", "stdio"),
             append={
                 "console": "ttyS0", "mitigations": "off", "loglevel": "0", "serve": str(HTTP_PORT),

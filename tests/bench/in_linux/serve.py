@@ -1,4 +1,4 @@
-"""The peer's servers: a minimal asyncio HTTP server and a TCP echo, in CPython inside the Linux guest.
+"""The peer's servers, in CPython inside the Linux guest: asyncio HTTP, echo and sink.
 
 python3 serve.py HTTP_PORT: answers every request with 100 bytes, keep-alive;
 HTTP_PORT + 1 echoes; HTTP_PORT + 2 swallows.

@@ -1,8 +1,8 @@
 """Core pieces: checksum, ring, timers, sequence numbers, buffers."""
 
 from stack.core import be, checksum, seq
-from stack.core.errors import ProtocolError
 from stack.core.cursor import Reader, Writer
+from stack.core.errors import ProtocolError
 from stack.core.frame import HEADROOM, FramePool
 from stack.core.mem import Buffers, copy
 from stack.core.ring import Ring
@@ -139,10 +139,10 @@ def test_buffers_limit_and_reuse():
 
 def test_copy_bounds():
     dst = bytearray(4)
-    for args in ((dst, 0, b"abc", 0, 4), (dst, 2, b"abc", 0, 3), (dst, -1, b"abc", 0, 1), (dst, 0, b"abc", 0, -1)):
+    for dst_off, src_off, n in ((0, 0, 4), (2, 0, 3), (-1, 0, 1), (0, 0, -1)):
         try:
-            copy(*args)
-            raise AssertionError(args[1:])
+            copy(dst, dst_off, b"abc", src_off, n)
+            raise AssertionError((dst_off, src_off, n))
         except ValueError:
             pass
     copy(dst, 1, b"abc", 1, 2)
