@@ -1,4 +1,4 @@
-"""Which bytes may stand where: tables, and a loop over them in machine code. RFC 9110, section 5."""
+"""Which bytes may stand where: tables, and a loop over them in machine code (RFC 9110, 5)."""
 
 import micropython
 
