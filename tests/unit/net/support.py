@@ -33,7 +33,7 @@ class Wire:
         self.peer = None
         self.depth = depth  # frames that tx takes before a flush
         self.queued = 0
-        self._frame = Frame(bytearray(70000))
+        self._frame = Frame(b"")
 
     def rx(self, sink, budget):
         n = 0
@@ -41,10 +41,11 @@ class Wire:
             data = self.inbox.pop(0)
             f = self._frame
             f.reset()
-            # At an odd place, so that nothing relies on alignment.
+            # At an odd place, so that nothing relies on alignment, and with nothing behind,
+            # so that reading on raises.
+            f.buf = bytearray(17) + data
             f.off = 17
             f.end = 17 + len(data)
-            f.buf[17 : 17 + len(data)] = data
             f.csum_ok = self.caps & CAP_RX_CSUM != 0
             sink(f)
             n += 1
