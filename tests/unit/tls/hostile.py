@@ -2,6 +2,7 @@
 
 from stack.tls import alert, groups, messages
 from stack.tls.alert import PeerAlert, TlsError
+from stack.tls.keys import Identity
 from tests.unit.tls.pair import drain, identity, patch
 
 BOTH = (groups.X25519, groups.SECP256R1)
@@ -104,3 +105,17 @@ def flip_last(raw):
 
 def scheme(n):
     return patch(4, bytes((n >> 8, n & 255)))
+
+
+class _OtherKey:
+    """Signs with a key that is not the certificate's."""
+
+    schemes = (0x0403,)
+
+    def sign(self, scheme, message, rng):
+        return identity("p256").signer.sign(scheme, message + b"x", rng)
+
+
+def impostor():
+    """Somebody's certificate in the hands of somebody else."""
+    return Identity(identity("p256").chain, _OtherKey())

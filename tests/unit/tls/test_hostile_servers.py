@@ -28,6 +28,7 @@ from tests.unit.tls.hostile import (
     entry_extension,
     fails,
     flip_last,
+    impostor,
     other_chain,
     run,
     scheme,
@@ -266,8 +267,10 @@ SERVER_CASES = (
     ("ECDSA with SHA-1", ILLEGAL, on(CV, scheme(0x0203))),
     ("a scheme that does not go with the key", ILLEGAL, on(CV, scheme(0x0807))),
     ("P-384's scheme with a P-256 key", ILLEGAL, on(CV, scheme(0x0503))),
-    ("a scheme that was not offered", ILLEGAL, on(CV, scheme(0x0403)),
-     {"client": {"schemes": (0x0807, 0x0503)}, "server": {"kind": "ed25519"}}),
+    ("a scheme that was not offered", ILLEGAL, on(CV, scheme(0x0806)),
+     {"client": {"schemes": (0x0804,)}, "server": {"kind": "rsa2048"}}),
+    # Here the transcript is right: nothing but the signature tells.
+    ("signed by another key", DECRYPT, None, {"server": {"identities": [impostor()]}}),
     ("CertificateVerify with bytes after", DECODE, on(CV, lambda r: resize(r + b"\0"))),
     # CertificateRequest
     ("a request without schemes", MISSING, on(CR, drop_ext(13)),
