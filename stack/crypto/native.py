@@ -7,6 +7,8 @@ hypervisor leaf) gets the one with cheap instructions, silicon the wide one.
 
 from micropython import const
 
+from stack.crypto.ec import ED_BX, ED_BY
+
 _GCM_CTX = const(544)  # asm/gcm.py, CTX_LEN
 _GCM_NONCE = const(256)
 
@@ -55,23 +57,20 @@ def load(hw, blob):
     tcg = "tcg" in has
 
     _combs.clear()
-    use = {
-        "x25519": x25519, "ec_base": ec_base, "ec_mul": ec_mul, "ec_dual": ec_dual,
-        "modexp": modexp, "ec_invert": ec_invert, "ntt": ntt, "intt": intt, "basemul": basemul,
-        "sample_ntt": sample_ntt, "sample_cbd": sample_cbd,
-        "sha256_finish": sha256_finish, "sha512_finish": sha512_finish,
-        "sha256": sha256, "sha512": sha512, "keccak_f": keccak_f,
-        "chapoly_init": chapoly_init, "chapoly_seal": chapoly_seal, "chapoly_open": chapoly_open,
-    }  # fmt: skip
+    found = [
+        sha256, sha512, sha256_finish, sha512_finish, keccak_f,
+        chapoly_init, chapoly_seal, chapoly_open,
+        x25519, ec_base, ec_mul, ec_dual, ec_invert, ed_base, ed_dual, modexp,
+        ntt, intt, basemul, sample_ntt, sample_cbd,
+    ]  # fmt: skip
     _sha256 = _e["sha256_ni" if "sha" in has and not tcg else "sha256"]
     _sha256_finish = _e["sha256_ni_finish" if "sha" in has and not tcg else "sha256_finish"]
     _cha = _e["chapoly_avx2" if wide and "avx2" in has and not tcg else "chapoly_scalar"]
     if wide and {"aes", "pclmul"} <= has:
         _gcm_small = _e["gcm_ymm" if "vaes" in has and "avx2" in has and not tcg else "gcm_xmm"]
         _gcm_bulk = _e["gcm_xmm_table"] if tcg else 0
-        for f in (gcm_init, gcm_seal, gcm_open):
-            use[f.__name__] = f
-    return use
+        found += [gcm_init, gcm_seal, gcm_open]
+    return {f.__name__: f for f in found}
 
 
 def sha256(state, buf, off, blocks):
@@ -295,3 +294,31 @@ def ec_invert(curve, a):
     x = a.to_bytes(curve.size, "little")
     _call(_e["inverse"], _addr(out), _addr(x), _e[name + "_n_table"])
     return int.from_bytes(out, "little")
+
+
+# edwards25519: asm/edwards.py.
+
+_ED_B = ED_BX.to_bytes(32, "little") + ED_BY.to_bytes(32, "little")
+
+
+def _ed_run(k, l, point):
+    out = bytearray(64)
+    kb = k.to_bytes(32, "little")
+    lb = l.to_bytes(32, "little") if point else None
+    _call(
+        _e["ed_run"],
+        _addr(out),
+        _addr(kb),
+        _addr(_ED_B),
+        _addr(lb) if point else 0,
+        _addr(point) if point else 0,
+    )
+    return int.from_bytes(out[:32], "little"), int.from_bytes(out[32:], "little")
+
+
+def ed_base(k):
+    return _ed_run(k, 0, None)
+
+
+def ed_dual(u, v, x, y):
+    return _ed_run(u, v, x.to_bytes(32, "little") + y.to_bytes(32, "little"))

@@ -11,6 +11,7 @@ import sys
 from stack.crypto.asm import (
     chacha,
     curve25519,
+    edwards,
     gcm,
     inverse,
     lattice,
@@ -43,6 +44,7 @@ def assemble():
     sha.emit(a)
     inverse.inverse(a)
     curve25519.emit(a)
+    edwards.emit(a)
     weierstrass.emit(a)
     modexp.modexp(a)
     lattice.emit(a)

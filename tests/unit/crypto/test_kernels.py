@@ -1,6 +1,6 @@
 """Twins: every tier of a kernel gives what the plain one gives."""
 
-from stack.crypto import kernels, plain
+from stack.crypto import ec, kernels, plain
 from stack.crypto.p256 import P256
 from stack.crypto.p384 import P384
 
@@ -116,6 +116,19 @@ def test_x25519():
     ):
         _same_result("x25519", _noise(32, 2), u)
     _same_result("x25519", b"\xff" * 32, _noise(32, 3))
+
+
+def test_edwards():
+    order = (1 << 252) + 27742317777372353535851937790883648493
+    for k in (0, 1, 15, 16, order - 1, _number(1, order)):
+        _same_result("ed_base", k)
+    x, y = plain.ed_base(_number(2, order))
+    for u, v in ((_number(3, order), _number(4, order)), (0, 1), (0, 0), (order - 1, 16)):
+        _same_result("ed_dual", u, v, x, y)
+    # The point's own multiple, its opposite, and a point of order 2.
+    _same_result("ed_dual", 1, order - 1, ec.ED_BX, ec.ED_BY)
+    _same_result("ed_dual", 1, 1, ec.ED_BX, ec.ED_BY)
+    _same_result("ed_dual", 5, 3, 0, ec.P25519 - 1)
 
 
 def test_points():
