@@ -98,8 +98,10 @@ class Icmp:
             return
         t = m.type
         if t == wire.ECHO:
+            if m.code:
+                self.stats.drop("icmp.code")
             # RFC 1122, section 3.2.2.6: an echo to a broadcast may be discarded.
-            if h.kind != _UNICAST:
+            elif h.kind != _UNICAST:
                 self.stats.drop("icmp.echo_broadcast")
             else:
                 self._answer(h, f, start, now)

@@ -15,6 +15,7 @@ from stack.wire import pretty
 from tests.fuzz import corpus
 from tests.fuzz.corpus import GW, MAC, A, B
 from tests.unit.net.support import Wire, counter_rng, host, run
+from tests.wire.check import check_ethernet
 
 SEED = int(os.environ.get("BAREWIRE_SEED", "20261123"))
 FRAMES = int(os.environ.get("BAREWIRE_FRAMES", "240000"))
@@ -143,6 +144,10 @@ class Target:
                 self.xid = be.get32(data, 46)
         for data in self.d0.take():
             pretty.frame(data)
+            if self.rng.random() < 0.05:
+                bad = check_ethernet(data)
+                # What was too short itself is quoted whole.
+                assert all("quotes less" in why for why in bad), (bad, data.hex())
             if be.get16(data, 12) == 0x0806 and data[21] == 1 and self.rng.random() < 0.5:
                 target = be.get32(data, 38)
                 if target in (B, GW):
@@ -255,6 +260,8 @@ class Target:
         assert h.pool.free == len(h.pool.frames)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("half", range(HALVES))
 def test_mutated_frames(half):
     seed = SEED + half

@@ -61,6 +61,7 @@ SILENT = (
         ip_packet(1, message(8, 0), dst=0x0A0000FF, to=ALL),
         "icmp.echo_broadcast",
     ),
+    ("echo of another code", ip_packet(1, message(8, 1)), "icmp.code"),
     ("timestamp", ip_packet(1, message(13, 0)), "icmp.type"),
     ("redirect", error(5, 1, ours()), "icmp.type"),
     ("source quench", error(4, 0, ours()), "icmp.type"),
