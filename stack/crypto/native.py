@@ -56,7 +56,6 @@ def load(hw, blob):
         wide = _call(_e["xcr0"]) & 6 == 6
     tcg = "tcg" in has
 
-    _combs.clear()
     found = [
         sha256, sha512, sha256_finish, sha512_finish, keccak_f,
         chapoly_init, chapoly_seal, chapoly_open,
@@ -201,10 +200,9 @@ def x25519(k, u):
 # Curves: asm/weierstrass.py. Numbers are little-endian there, and 0 is a null pointer.
 
 _LIMBS = {"P-256": ("p256", 5), "P-384": ("p384", 7)}
-_combs = {}  # curve name -> table of multiples of G, made when it is first wanted
 
 
-def _run(curve, u, v, x, y, table, checked):
+def _run(curve, u, v, x, y, checked):
     size = curve.size
     out = bytearray(2 * size)
     # These names keep the buffers alive while their addresses are in use.
@@ -219,7 +217,6 @@ def _run(curve, u, v, x, y, table, checked):
         _addr(ub) if ub else 0,
         _addr(vb) if vb else 0,
         _addr(pb) if pb else 0,
-        _addr(table) if table else 0,
         checked,
     )
     if not ok:
@@ -227,37 +224,16 @@ def _run(curve, u, v, x, y, table, checked):
     return int.from_bytes(out[:size], "little"), int.from_bytes(out[size:], "little")
 
 
-def _comb(curve):
-    """The 30 sums of 2^(jd + 2dt) G, in Montgomery form. 2.4 KB for P-256, 3.4 for P-384."""
-    table = _combs.get(curve.name)
-    if table is None:
-        name, limbs = _LIMBS[curve.name]
-        d = size = curve.size
-        raw = bytearray()
-        for j in (0, 1):
-            for e in range(1, 16):
-                k = 0
-                for t in range(4):
-                    if e >> t & 1:
-                        k += 1 << (j * d + 2 * d * t)
-                for c in _run(curve, None, k, curve.gx, curve.gy, None, 0):
-                    raw += c.to_bytes(size, "little")
-        table = bytearray(60 * 8 * limbs)
-        _call(_e[name + "_import"], _addr(table), _addr(raw), 60)
-        _combs[curve.name] = table
-    return table
-
-
 def ec_base(curve, k):
-    return _run(curve, k, None, 0, 0, _comb(curve), 0)
+    return _run(curve, k, None, 0, 0, 0)
 
 
 def ec_mul(curve, k, x, y):
-    return _run(curve, None, k, x, y, None, 0)
+    return _run(curve, None, k, x, y, 0)
 
 
 def ec_dual(curve, u, v, x, y):
-    return _run(curve, u, v, x, y, _comb(curve), 1)
+    return _run(curve, u, v, x, y, 1)
 
 
 def _bits(e):

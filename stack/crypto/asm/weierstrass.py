@@ -1,16 +1,14 @@
 """Scalar multiplication on P-256 and P-384 in machine code.
 
-    {name}_run (out, u, v, point, table, checked) -> 1, or 0 for infinity
+    {name}_run (out, u, v, point, checked) -> 1, or 0 for infinity
 
 computes uG + vP and writes x, y, as little-endian bytes like all numbers here.
-u or v may be a null pointer: then that part is left out. `table` are the 30
-multiples of G of a comb (see below) that {name}_import has turned into Montgomery
-form.
+u or v may be a null pointer: then that part is left out.
 
     v: windows of four bits from the top, table of 0..15 times P
     u: a comb of four teeth, 2d bits apart, in two tables d bits apart (d = bits / 8):
-       d doublings and 2d additions; table[15 j + e - 1], e = 1..15, is the sum of
-       2^(jd + 2dt) G over the bits t of e
+       d doublings and 2d additions. Entry 15 j + e - 1 of the tables, e = 1..15, is
+       the sum of 2^(jd + 2dt) G over the bits t of e; they are made at build time
 
 Jacobian coordinates. With `checked` zero nothing depends on u and v but the time
 on their presence: digits are selected by masks over the whole table, and additions
@@ -59,13 +57,15 @@ class Weierstrass:
         a.data(name + "_p", b"".join(x.to_bytes(8, "little") for x in self.field.limbs(curve.p)))
         a.data(name + "_p_table", table(curve.p, self.words))
         a.data(name + "_n_table", table(curve.n, self.words), entry=True)
+        comb = [c for point in _comb(curve) for c in point]
+        a.data(name + "_comb", b"".join(self.field.constant(c) for c in comb))
         # The frame: the running sum, the addend, the new sum, scratch; then variables.
         self.X, self.Y, self.Z, self.X2, self.Y2, self.Z2, self.X3, self.Y3, self.Z3 = [
             size * i for i in range(9)
         ]
         self.T = [size * i for i in range(9, 16)]
         at = size * 16
-        for var in ("checked", "infinite", "i", "out", "u", "v", "table", "digit", "met", "back"):
+        for var in ("checked", "infinite", "i", "out", "u", "v", "digit", "met", "back"):
             setattr(self, var, at)
             at += 8
         self.multiples = at
@@ -273,26 +273,6 @@ class Weierstrass:
                     a.or_(rax, rcx)
             a.mov(dst[8 * word], rax)
 
-    def import_(self):
-        """(out, src, count): numbers of the curve's size to Montgomery form."""
-        a = self.a
-        x, out, src, count = 0, self.size, self.size + 8, self.size + 16
-        with Function(a, self.name + "_import", stack=self.size + 24):
-            a.mov(rsp[out], rdi)
-            a.mov(rsp[src], rsi)
-            a.mov(rsp[count], rdx)
-            top = a.here("number")
-            a.mov(rbx, rsp[src])
-            self.unpack(x, rbx)
-            a.add(sized(rsp[src], 8), self.bytes)
-            a.mov(rdi, rsp[out])
-            a.add(sized(rsp[out], 8), self.size)
-            a.lea(rsi, rsp[x])
-            a.lea(rdx, a.at(self.name + "_r2"))
-            a.call(self.name + "_mul")
-            a.sub(sized(rsp[count], 8), 1)
-            a.jnz(top)
-
     def invert(self, out, z):
         """out = 1 / z, both in Montgomery form; takes T[0] and T[1]."""
         a = self.a
@@ -318,9 +298,8 @@ class Weierstrass:
         d = bits // 8
         name = self.name
         with Function(a, name + "_run", stack=self.frame):
-            for off, r in ((self.out, rdi), (self.u, rsi), (self.v, rdx), (self.table, r8)):
+            for off, r in ((self.out, rdi), (self.u, rsi), (self.v, rdx), (self.checked, r8)):
                 a.mov(rsp[off], r)
-            a.mov(rsp[self.checked], r9)
             a.mov(sized(rsp[self.infinite], 8), 1)
             a.mov(sized(rsp[self.met], 8), 0)
             a.xor(rax.d, rax.d)
@@ -377,9 +356,7 @@ class Weierstrass:
                         a.shl(rax, t)
                     a.or_(rbx, rax)
                 a.mov(rax, rbx)
-                a.mov(rbx, rsp[self.table])
-                if j:
-                    a.add(rbx, 15 * 2 * size)
+                a.lea(rbx, a.at(name + "_comb", j * 15 * 2 * size))
                 self._add_digit(rax, rbx, True)
             a.label(no_comb)
             a.sub(sized(rsp[self.i], 8), 1)
@@ -539,8 +516,38 @@ class Weierstrass:
         self.double()
         self.add("_add", False)
         self.add("_add_mixed", True)
-        self.import_()
         self.run()
+
+
+def _comb(curve):
+    """The 30 points of the comb's two tables, affine."""
+    p = curve.p
+
+    def plus(one, other):
+        (x1, y1), (x2, y2) = one, other
+        if one == other:
+            slope = (3 * x1 * x1 - 3) * pow(2 * y1, -1, p)
+        else:
+            slope = (y2 - y1) * pow(x2 - x1, -1, p)
+        x = (slope * slope - x1 - x2) % p
+        return x, (slope * (x1 - x) - y1) % p
+
+    d = curve.size
+    teeth = [(curve.gx, curve.gy)]  # 2^(dk) G
+    for _ in range(7):
+        q = teeth[-1]
+        for _ in range(d):
+            q = plus(q, q)
+        teeth.append(q)
+    points = []
+    for j in (0, 1):
+        sums = {}
+        for e in range(1, 16):
+            top = 8 if e >= 8 else 4 if e >= 4 else 2 if e >= 2 else 1
+            tooth = teeth[j + 2 * (top.bit_length() - 1)]
+            sums[e] = plus(sums[e - top], tooth) if e > top else tooth
+            points.append(sums[e])
+    return points
 
 
 def emit(a):
