@@ -198,7 +198,10 @@ class Arp:
             return
         wire.emit(f, op, iface.mac, iface.addr, target_mac, target_addr)
         ethernet.emit(f, dst, iface.mac, ethernet.TYPE_ARP)
-        if not iface.tx(f):
+        if iface.tx(f):
+            iface.tx_frames += 1
+            iface.tx_bytes += 42
+        else:
             self.stats.drop("arp.ring_full")
             f.release()
 

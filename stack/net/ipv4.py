@@ -93,7 +93,7 @@ class Path:
             ok = iface.arp.output(e, frame, now)
         if ok:
             iface.tx_frames += 1
-            iface.tx_bytes += total
+            iface.tx_bytes += total + 14
             return True
         frame.off = off + 34
         return False
@@ -138,7 +138,7 @@ class Path:
                 ip.stats.drop("ipv4.ring_full")
                 return True
             iface.tx_frames += 1
-            iface.tx_bytes += k + 20
+            iface.tx_bytes += k + 34
             pos += k
         ip.stats.count("ipv4.fragmented")
         return True
