@@ -20,8 +20,17 @@ NAMES = (
     "ntt", "intt", "basemul", "sample_ntt", "sample_cbd",
 )  # fmt: skip
 
-tier = ""
+# In use, or to be loaded at the first call: importing a tier takes some milliseconds.
+tier = "viper" if sys.implementation.name == "micropython" else "plain"
 _asm = None
+
+
+def __getattr__(name):
+    # A kernel is not there yet: nothing was loaded.
+    if name in NAMES and name not in globals():
+        use(tier)
+        return globals()[name]
+    raise AttributeError(name)
 
 
 def tiers():
@@ -34,23 +43,22 @@ def use(name):
     global tier
     if name not in tiers():
         raise ValueError("no such tier now")
-    # Here, not above: the tiers import this module.
-    from stack.crypto import plain
-
-    _take({n: getattr(plain, n) for n in NAMES})
-    if name != "plain":
-        from stack.crypto import viper
-
-        _take({n: getattr(viper, n) for n in NAMES if hasattr(viper, n)})
-    if name == "asm":
-        _take(_asm)
-    tier = name
-
-
-def _take(functions):
     g = globals()
-    for n in functions:
-        g[n] = functions[n]
+    if name != "asm" or len(_asm) < len(NAMES):
+        from stack.crypto import plain
+
+        for n in NAMES:
+            g[n] = getattr(plain, n)
+        if name != "plain":
+            from stack.crypto import viper
+
+            for n in NAMES:
+                if hasattr(viper, n):
+                    g[n] = getattr(viper, n)
+    if name == "asm":
+        for n in _asm:
+            g[n] = _asm[n]
+    tier = name
 
 
 def start(hw, blob=None):
@@ -72,6 +80,3 @@ def start(hw, blob=None):
         _asm = functions
         use("asm")
     return tier
-
-
-use("viper" if sys.implementation.name == "micropython" else "plain")

@@ -33,7 +33,14 @@ def _zetas():
     return zetas, gammas
 
 
-ZETAS, GAMMAS = _zetas()
+_tables = []
+
+
+def zetas():
+    """(the powers of 17 for the transforms, those for basemul): 128 words of 16 bits each."""
+    if not _tables:
+        _tables.extend(_zetas())
+    return _tables
 
 
 @micropython.viper
@@ -117,17 +124,17 @@ def _basemul(acc, a_, b_, gammas):
 
 def ntt(poly):
     """FIPS 203, algorithm 9."""
-    _ntt(poly, ZETAS)
+    _ntt(poly, zetas()[0])
 
 
 def intt(poly):
     """FIPS 203, algorithm 10."""
-    _intt(poly, ZETAS)
+    _intt(poly, zetas()[0])
 
 
 def basemul(acc, a, b):
     """acc += a * b, transformed. FIPS 203, algorithms 11 and 12."""
-    _basemul(acc, a, b, GAMMAS)
+    _basemul(acc, a, b, zetas()[1])
 
 
 @micropython.viper

@@ -27,7 +27,7 @@ from stack.crypto.asm.x86 import (
     rsi,
     rsp,
 )  # fmt: skip
-from stack.crypto.lattice import GAMMAS, ZETAS
+from stack.crypto.lattice import zetas
 
 Q = 3329
 _INVERSE = 20642679
@@ -245,8 +245,8 @@ def sample_cbd(a):
 
 
 def emit(a):
-    a.data("mlkem_zetas", ZETAS)
-    a.data("mlkem_gammas", GAMMAS)
+    for name, content in zip(("mlkem_zetas", "mlkem_gammas"), zetas()):
+        a.data(name, content)
     ntt(a)
     intt(a)
     basemul(a)
