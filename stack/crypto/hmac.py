@@ -4,21 +4,8 @@ tag = hmac(Sha256, key, data)
 h = Hmac(Sha256, key);  h.update(data);  h.copy();  h.digest()
 """
 
-
-def _pads(hash_class, key):
-    """The key as the inner and the outer first block."""
-    size = hash_class.block_size
-    if len(key) > size:
-        key = hash_class.of(key)
-    # By one big exclusive or: a loop over bytes costs 50 us in bytecode.
-    k = int.from_bytes(bytes(key) + bytes(size - len(key)), "big")
-    inner, outer = _PADS[size]
-    return (k ^ inner).to_bytes(size, "big"), (k ^ outer).to_bytes(size, "big")
-
-
-_PADS = {
-    n: (int.from_bytes(b"\x36" * n, "big"), int.from_bytes(b"\x5c" * n, "big")) for n in (64, 128)
-}
+from stack.crypto import kernels
+from stack.crypto.bytesops import hmac_pads
 
 
 class Hmac:
@@ -30,7 +17,9 @@ class Hmac:
             self._inner = like._inner.copy()
             self._outer = like._outer.copy()
             return
-        inner, outer = _pads(hash_class, key)
+        if len(key) > hash_class.block_size:
+            key = hash_class.of(key)
+        inner, outer = hmac_pads(hash_class.block_size, key)
         self._inner = hash_class(inner)
         self._outer = hash_class(outer)
         if len(data):
@@ -51,5 +40,6 @@ class Hmac:
 
 def hmac(hash_class, key, data):
     """The tag, bytes(hash_class.digest_size)."""
-    inner, outer = _pads(hash_class, key)
-    return hash_class.of(outer + hash_class.of(inner + data))
+    if len(key) > hash_class.block_size:
+        key = hash_class.of(key)
+    return kernels.hmac(hash_class, key, data)

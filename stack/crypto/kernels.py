@@ -14,7 +14,7 @@ import sys
 
 # What the kernels are. A tier that lacks one takes it from the tier before.
 NAMES = (
-    "sha256", "sha512", "sha256_finish", "sha512_finish", "keccak_f",
+    "hmac", "sha256", "sha512", "sha256_finish", "sha512_finish", "keccak_f",
     "gcm_init", "gcm_seal", "gcm_open", "chapoly_init", "chapoly_seal", "chapoly_open",
     "x25519", "ec_base", "ec_mul", "ec_dual", "ec_invert", "ed_base", "ed_dual", "modexp",
     "ntt", "intt", "basemul", "sample_ntt", "sample_cbd",

@@ -40,7 +40,7 @@ def features(hw):
 
 def load(hw, blob):
     """name -> function for the kernels that run here; empty if this CPU is too old."""
-    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256, _sha256_finish
+    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256, _sha256_finish, _sha256_hmac
     has = features(hw)
     if not {"bmi1", "bmi2", "movbe", "sse41", "ssse3"} <= has:
         return {}
@@ -57,13 +57,15 @@ def load(hw, blob):
     tcg = "tcg" in has
 
     found = [
-        sha256, sha512, sha256_finish, sha512_finish, keccak_f,
+        hmac, sha256, sha512, sha256_finish, sha512_finish, keccak_f,
         chapoly_init, chapoly_seal, chapoly_open,
         x25519, ec_base, ec_mul, ec_dual, ec_invert, ed_base, ed_dual, modexp,
         ntt, intt, basemul, sample_ntt, sample_cbd,
     ]  # fmt: skip
-    _sha256 = _e["sha256_ni" if "sha" in has and not tcg else "sha256"]
-    _sha256_finish = _e["sha256_ni_finish" if "sha" in has and not tcg else "sha256_finish"]
+    sha = "sha256_ni" if "sha" in has and not tcg else "sha256"
+    _sha256 = _e[sha]
+    _sha256_finish = _e[sha + "_finish"]
+    _sha256_hmac = _e[sha + "_hmac"]
     _cha = _e["chapoly_avx2" if wide and "avx2" in has and not tcg else "chapoly_scalar"]
     if wide and {"aes", "pclmul"} <= has:
         _gcm_small = _e["gcm_ymm" if "vaes" in has and "avx2" in has and not tcg else "gcm_xmm"]
@@ -90,6 +92,14 @@ def sha512_finish(state, buf, off, n, total):
     out = bytearray(64)
     _call(_e["sha512_finish"], _addr(state), _addr(buf) + off, n, total, _addr(out))
     return bytes(out)
+
+
+def hmac(hash_class, key, data):
+    out = bytearray(64)
+    at = _sha256_hmac if hash_class.block_size == 64 else _e["sha512_hmac"]
+    iv = hash_class.hmac_iv
+    _call(at, _addr(out), _addr(key), len(key), _addr(data), len(data), _addr(iv))
+    return bytes(out[: hash_class.digest_size])
 
 
 def ntt(poly):

@@ -5,7 +5,7 @@ Not constant-time: look-ups and big integers depend on the data.
 
 import struct
 
-from stack.crypto.bytesops import equal_at
+from stack.crypto.bytesops import equal_at, hmac_pads
 from stack.crypto.ec import ec_base, ec_dual, ec_invert, ec_mul, ed_base, ed_dual, x25519  # noqa: F401
 from stack.crypto.lattice import basemul, intt, ntt, sample_cbd, sample_ntt  # noqa: F401
 
@@ -112,6 +112,12 @@ def sha256_finish(state, buf, off, n, total):
 
 def sha512_finish(state, buf, off, n, total):
     return finish("Q", 128, sha512, state, buf, off, n, total)
+
+
+def hmac(hash_class, key, data):
+    """HMAC with a key of at most a block."""
+    inner, outer = hmac_pads(hash_class.block_size, key)
+    return hash_class.of(outer + hash_class.of(inner + bytes(data)))
 
 
 # Keccak

@@ -128,3 +128,8 @@ class Sha384(Sha512):
             0x67332667FFC00B31, 0x8EB44A8768581511, 0xDB0C2E0D64F98FA7, 0x47B5481DBEFA4FA4,
         ),
     )  # fmt: skip
+
+
+# What kernels.hmac starts from: the initial words, then the digest's length.
+for _class in (Sha256, Sha384, Sha512):
+    _class.hmac_iv = _class._iv + struct.pack("<Q", _class.digest_size)

@@ -3,6 +3,7 @@
     sha256, sha512 (state, data, blocks)    state: eight words as the machine has them
     sha256_ni (state, data, blocks)         by the CPU's SHA instructions, where it has them
     sha256_finish, sha256_ni_finish, sha512_finish (state, data, n, total, out)
+    sha256_hmac, sha256_ni_hmac, sha512_hmac (out, key, key_len, data, n, iv)
     keccak_f (state)                        25 lanes
 
 Sixteen words of message schedule live in xmm registers, as a move from there
@@ -187,6 +188,57 @@ def _finish(a, name, compress, wide):
             a.movbe(rdi[word * i], r)
 
 
+def _hmac(a, hash_, compress, wide):
+    """(out, key, key_len, data, n, iv): HMAC with a key of at most a block. RFC 2104.
+
+    iv: the hash's eight words, then the digest's length as eight bytes.
+    """
+    size = 128 if wide else 64
+    words = size // 16
+    state, block, inner, key, out, data, n, iv = 0, 64, 192, 256, 384, 392, 400, 408
+    with Function(a, hash_ + "_hmac", stack=416):
+        for off, r in ((out, rdi), (data, rcx), (n, r8), (iv, r9)):
+            a.mov(rsp[off], r)
+        a.xor(rax.d, rax.d)
+        for i in range(0, size, 8):
+            a.mov(rsp[key + i], rax)
+        empty = a.new("empty")
+        a.test(rdx, rdx)
+        a.jz(empty)
+        a.lea(rdi, rsp[key])
+        copy_bytes(a, rdi, rsi, rdx)
+        a.label(empty)
+        for pad in (0x36, 0x5C):
+            a.mov(rcx, pad * 0x0101010101010101)
+            for i in range(0, size, 8):
+                a.mov(rax, rsp[key + i])
+                a.xor(rax, rcx)
+                a.mov(rsp[block + i], rax)
+            a.mov(rsi, rsp[iv])
+            for i in range(0, 8 * words, 8):
+                a.mov(rax, rsi[i])
+                a.mov(rsp[state + i], rax)
+            a.mov(rdi, rsp)
+            a.lea(rsi, rsp[block])
+            a.mov(rdx.d, 1)
+            a.call(compress)
+            a.mov(rdi, rsp)
+            if pad == 0x36:
+                a.mov(rsi, rsp[data])
+                a.mov(rdx, rsp[n])
+                a.lea(r8, rsp[inner])
+            else:
+                a.lea(rsi, rsp[inner])
+                a.mov(rdx, rsp[iv])
+                a.mov(rdx, rdx[8 * words])
+                a.mov(r8, rsp[out])
+            a.lea(rcx, rdx[size])
+            a.call(hash_ + "_finish")
+        a.xor(rax.d, rax.d)
+        for i in range(0, key + size, 8):
+            a.mov(rsp[i], rax)
+
+
 def sha256_ni(a):
     """Intel's SHA extensions: two rounds an instruction. The state is kept as ABEF and CDGH."""
     a.data("sha256_k", b"".join(k.to_bytes(4, "little") for k in K256))
@@ -284,4 +336,7 @@ def emit(a):
     _finish(a, "sha256_finish", "sha256", False)
     _finish(a, "sha256_ni_finish", "sha256_ni", False)
     _finish(a, "sha512_finish", "sha512", True)
+    _hmac(a, "sha256", "sha256", False)
+    _hmac(a, "sha256_ni", "sha256_ni", False)
+    _hmac(a, "sha512", "sha512", True)
     keccak_f(a)

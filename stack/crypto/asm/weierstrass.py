@@ -392,15 +392,24 @@ class Weierstrass:
     def _add_digit(self, digit, table, mixed):
         """Add entry `digit` of the table at a register to the running sum."""
         a = self.a
-        go, skip = a.new("go"), a.new("skip")
+        secret, have, skip = a.new("secret"), a.new("have"), a.new("skip")
+        coordinates, first = (2, 1) if mixed else (3, 0)
         a.mov(rsp[self.digit], digit)
         a.cmp(sized(rsp[self.checked], 8), 0)
-        a.jz(go)
+        a.jz(secret)
         # A checked run may tell a zero digit, and must not add one: it has no point.
         a.test(digit, digit)
         a.jz(skip)
-        a.label(go)
-        self._select(table, 2 if mixed else 3, 1 if mixed else 0)
+        a.sub(digit, first)
+        a.imul(digit, digit, coordinates * self.size)
+        a.add(table, digit)
+        for k in range(0, coordinates * self.size, 8):
+            a.mov(rax, table[k])
+            a.mov(rsp[self.X2 + k], rax)
+        a.jmp(have)
+        a.label(secret)
+        self._select(table, coordinates, first)
+        a.label(have)
         a.call(self.name + ("_add_mixed" if mixed else "_add"))
         self._accept(mixed)
         a.label(skip)

@@ -3,6 +3,7 @@
 from stack.crypto import ec, kernels, plain
 from stack.crypto.p256 import P256
 from stack.crypto.p384 import P384
+from stack.crypto.sha2 import Sha256, Sha384, Sha512
 
 
 def _noise(n, seed):
@@ -61,6 +62,13 @@ def test_compression():
         _same_in_place(name, (b"\xff" * size, b"\xff" * block, 0, 1))
         for n in (0, 1, block - 18, block - 17, block - 9, block - 8, block - 1, block, block + 1):
             _same_result(name + "_finish", _noise(size, n), _noise(n + 2, 9), 2, n, n + 4 * block)
+
+
+def test_hmac():
+    for cls in (Sha256, Sha384, Sha512):
+        for n in (0, 1, 32, 64, cls.block_size):
+            for m in (0, 5, 200):
+                _same_result("hmac", cls, _noise(n, 1), _noise(m, 2))
 
 
 def test_keccak():
