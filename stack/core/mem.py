@@ -11,9 +11,9 @@ try:
 except ImportError:
 
     def copy(dst, dst_off, src, src_off, n):
-        """Copy n bytes; ranges may overlap. ValueError if either range is out of bounds."""
+        """Copy n bytes; ranges may overlap. IndexError if either range is out of bounds."""
         if n < 0 or dst_off < 0 or src_off < 0 or dst_off + n > len(dst) or src_off + n > len(src):
-            raise ValueError("copy out of bounds")
+            raise IndexError("copy outside of a buffer")
         dst[dst_off : dst_off + n] = memoryview(src)[src_off : src_off + n]
 
 
