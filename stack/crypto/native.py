@@ -5,6 +5,8 @@ when this CPU has its instructions; where two fit, QEMU's translator (told by th
 hypervisor leaf) gets the one with cheap instructions, silicon the wide one.
 """
 
+import gc
+
 from micropython import const
 
 from stack.crypto.ec import ED_BX, ED_BY
@@ -147,6 +149,7 @@ def chapoly_open(k, nonce, aad, buf, off, n):
 # is slow there. So a thousand idle connections take no memory for it.
 _BULK_BYTES = const(131072)  # a key counts as bulk from here
 _TABLES = const(8)  # 512 KB at most; the longest held goes to who needs one next
+_HEAP_TO_SPARE = const(1048576)
 _tables = []  # [table, owner]
 
 
@@ -164,6 +167,9 @@ class _Gcm:
         """Give this key a table, from another key if there are enough."""
         self.left = -1
         if len(_tables) < _TABLES:
+            # Not from a heap that is short of room: speed is not worth a program's MemoryError.
+            if hasattr(gc, "mem_free") and gc.mem_free() < _HEAP_TO_SPARE:
+                return
             try:
                 slot = [bytearray(65536), None]
             except MemoryError:
