@@ -122,6 +122,8 @@ AFTER_CASES = (
      lambda e: _raw(e, b"x\x17" + bytes(16384))),
     ("nothing but padding", UNEXPECTED, lambda e: _raw(e, bytes(100))),
     ("nothing but one zero", UNEXPECTED, lambda e: _raw(e, b"\0")),
+    # Its header ends in 0x17, which a search that runs too far takes for a type.
+    ("nothing but seven zeros", UNEXPECTED, lambda e: _raw(e, bytes(7))),
     ("an empty handshake fragment", UNEXPECTED, lambda e: _raw(e, b"\x16")),
     ("an empty alert", UNEXPECTED, lambda e: _raw(e, b"\x15")),
     ("a protected change_cipher_spec", UNEXPECTED, lambda e: _raw(e, b"\x01\x14")),
