@@ -3,6 +3,9 @@
 # Folders that are not there are left out; the order is fixed, so that builds are the same.
 import os
 
+# What runs on the host only: the assembler (its output is frozen), the device on a Linux TAP.
+_HOST_ONLY = ("stack/crypto/asm/", "drivers/tap.py")
+
 
 def _python_files(folder):
     for path, folders, files in os.walk(folder):
@@ -13,7 +16,11 @@ def _python_files(folder):
 
 
 def _freeze(package, base_path):
-    files = list(_python_files(os.path.join(base_path, package)))
+    files = [
+        name
+        for name in _python_files(os.path.join(base_path, package))
+        if not (package + "/" + name).startswith(_HOST_ONLY)
+    ]
     if files:
         package_(package, files=files, base_path=base_path, opt=2)
 

@@ -38,9 +38,9 @@ def interface(name):
 
 
 def interfaces():
-    """A list of dicts: name mac ip4 ip6 mtu up driver, and counters."""
+    """A list of dicts: name mac ip4 ip6 mtu up driver, and counters. The loopback comes last."""
     found = []
-    for i in _runtime.current().host.interfaces:
+    for i in sorted(_runtime.current().host.interfaces, key=lambda i: i.loopback):
         found.append(
             {
                 "name": i.name,
