@@ -7,6 +7,8 @@
 Not implemented: encryption, PKCS #1 v1.5 signing, key generation, more than two primes.
 """
 
+from micropython import const
+
 from stack.crypto import kernels
 from stack.crypto.bytesops import bit_length, equal, inverse
 
@@ -20,6 +22,7 @@ _DIGEST = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 MIN_BITS = 2048
 MAX_BITS = 4096
+_BLINDINGS = const(32)  # signatures from one random r: its inverse is dear
 
 
 def sane(n, e):
@@ -42,6 +45,8 @@ class RsaKey:
         self.dq = d % (q - 1) if dq is None else dq
         self.qinv = inverse(q, p) if qinv is None else qinv
         self.size = (bit_length(n) + 7) >> 3
+        self.blinding = None
+        self.blinded = 0
 
 
 def _open(n, e, sig):
@@ -107,18 +112,35 @@ def verify_pss(n, e, hash_class, digest, sig, salt_len):
     return equal(hash_class(bytes(8) + bytes(digest) + bytes(db[zeros + 1 :])).digest(), h)
 
 
+def _new_blinding(key, rng):
+    """(r^e, 1/r) mod n for a random r."""
+    while True:
+        r = int.from_bytes(rng(key.size), "big") % key.n
+        if r > 1:
+            try:
+                unblind = inverse(r, key.n)
+            except ValueError:
+                continue
+            return kernels.modexp(r, key.e, key.n), unblind
+
+
+def _blinding(key, rng):
+    """The key's next pair to multiply with before and after. Both squared, it is a pair again."""
+    if key.blinding is None or key.blinded == _BLINDINGS:
+        key.blinding = _new_blinding(key, rng)
+        key.blinded = 0
+    else:
+        a, b = key.blinding
+        key.blinding = a * a % key.n, b * b % key.n
+    key.blinded += 1
+    return key.blinding
+
+
 def _private(key, m, rng):
     """m^d mod n by the Chinese remainder theorem, blinded, and checked before it is let out."""
     n = key.n
-    while True:
-        r = int.from_bytes(rng(key.size), "big") % n
-        if r > 1:
-            try:
-                unblind = inverse(r, n)
-                break
-            except ValueError:
-                pass
-    x = m * kernels.modexp(r, key.e, n) % n
+    blind, unblind = _blinding(key, rng)
+    x = m * blind % n
     s1 = kernels.modexp(x % key.p, key.dp, key.p)
     s2 = kernels.modexp(x % key.q, key.dq, key.q)
     s = (s2 + key.q * ((s1 - s2) * key.qinv % key.p)) * unblind % n

@@ -192,7 +192,7 @@ def copy_words(a, dst, src):
 def _montgomery(a, var, t):
     """[rdi] = [rsi] [rdx] / R mod n; the factors below n."""
     b_i, m, c1, c2, low = r10, r11, r12, r13, r14
-    f, b, n, j, i = rsi, rbx, r9, rcx, rbp
+    f, b, n, j, i, limbs = rsi, rbx, r9, rcx, rbp, r8
     a.mov(b, rdx)
     a.mov(n, var("n"))
     a.push(rdi)
@@ -201,7 +201,8 @@ def _montgomery(a, var, t):
     a.mov(r15[t], rax)
     with a.loop(j):
         a.mov(r15[j, 8, t], rax)
-    a.mov(i, var("limbs"))
+    a.mov(limbs, var("limbs"))
+    a.mov(i, limbs)
     row = a.here("row")
     a.mov(b_i, b[0])
     a.add(b, 8)
@@ -220,7 +221,7 @@ def _montgomery(a, var, t):
     a.mov(c2, rdx)
     a.mov(j.d, 1)
     step, end = a.new("step"), a.new("end")
-    a.cmp(j, var("limbs"))
+    a.cmp(j, limbs)
     a.jae(end)
     a.label(step)
     a.mov(rax, f[j, 8, 0])
@@ -240,7 +241,7 @@ def _montgomery(a, var, t):
     a.mov(c2, rdx)
     a.mov(r15[j, 8, t - 8], rax)
     a.add(j, 1)
-    a.cmp(j, var("limbs"))
+    a.cmp(j, limbs)
     a.jb(step)
     a.label(end)
     a.xor(rdx.d, rdx.d)
@@ -255,7 +256,6 @@ def _montgomery(a, var, t):
 
     # out = t - n; then t again, by a mask, if that was negative.
     a.pop(rdi)
-    a.mov(r8, var("limbs"))
     a.xor(j.d, j.d)
     a.xor(rdx.d, rdx.d)  # the borrow
     minus = a.here("minus")
@@ -268,7 +268,7 @@ def _montgomery(a, var, t):
     a.mov(rdx, low)
     a.mov(rdi[j, 8, 0], rax)
     a.add(j, 1)
-    a.cmp(j, r8)
+    a.cmp(j, limbs)
     a.jb(minus)
     a.mov(rax, r15[j, 8, t])
     a.sub(rax, rdx)
