@@ -42,7 +42,7 @@ def test_transfers():
         try:
             took, sim = _run(why, seed, size, side, wire)
         except AssertionError as e:
-            raise AssertionError("%s (seed %d): %s" % (why, seed, e))
+            raise AssertionError("%s (seed %d): %s" % (why, seed, e)) from e
         print("%-32s %8.1f KB/s %5d retransmits %7d steps" % (
             why, size / (took / 1e6) / 1000, sim.retransmits, sim.steps))
 

@@ -110,7 +110,10 @@ class Tcp:
         return c
 
     def listen(self, addr, port, backlog, now, reuse=False):
-        """OPEN, passive: a Listener. addr 0: any of ours; port 0: one is chosen. OSError EADDRINUSE."""
+        """OPEN, passive: a Listener. addr 0: any of ours; port 0: one is chosen.
+
+        OSError EADDRINUSE, ENOBUFS.
+        """
         if self.listeners >= MAX_LISTENERS:
             raise OSError(ENOBUFS)
         l = Listener(self, addr, port, backlog)

@@ -14,15 +14,31 @@ Not implemented: urgent data, precedence and security options.
 from micropython import const
 
 from stack.core.errors import (
-    ECONNABORTED, EMSGSIZE, ENOTCONN, EPIPE, POLLERR, POLLHUP, POLLIN, POLLOUT,
+    ECONNABORTED,
+    EMSGSIZE,
+    ENOTCONN,
+    EPIPE,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
 )
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
 from stack.transport.tcp import input, options, output, timer
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
-    CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NAMES, SYN_RECEIVED,
-    SYN_SENT, TIME_WAIT, TRANSITIONS,
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    NAMES,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+    TRANSITIONS,
 )
 
 _M = const(0xFFFFFFFF)
@@ -44,8 +60,9 @@ class Connection:
         "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "full", "nodelay",
         "rtt", "timing", "rtt_seq", "rtt_at", "sent_at", "progress_at", "syn_lost",
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
-        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss", "adv_mss", "peer_mss", "ack_every",
-        "acked_to", "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
+        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
+        "adv_mss", "peer_mss", "ack_every", "acked_to",
+        "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
         "timer_at", "timer_index",
         "_keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",

@@ -17,8 +17,15 @@ from stack.core.timers import NEVER
 from stack.transport.tcp import output, recovery
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
-    CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED,
-    SYN_SENT, TIME_WAIT,
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYN_RECEIVED,
+    SYN_SENT,
 )
 from stack.wire.tcp import ACK, FIN, RST, SYN, URG
 

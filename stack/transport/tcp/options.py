@@ -50,7 +50,7 @@ def local_mss(path):
 
 
 def path_header(path):
-    """Length of the path's IP header without options: 20, or 40 where the address is no 32-bit int."""
+    """Length of the path's IP header without options: 20, or 40 if the address is no 32-bit int."""
     return 20 if isinstance(path.dst, int) else 40
 
 

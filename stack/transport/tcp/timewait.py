@@ -136,7 +136,7 @@ class TimeWaits:
         self.tcp.flows.remove(e)
 
     def reopen(self, e, h, now):
-        """A SYN for this four-tuple: let a listener have it, with a larger ISN than the last one."""
+        """A SYN for this four-tuple: a listener may have it, with a larger ISN than the last."""
         listener = self.tcp.flows.listener(e.local_addr, e.local_port)
         if listener is None:
             return

@@ -2,9 +2,33 @@
 
 from stack.core.errors import ECONNABORTED, EPIPE, POLLHUP, POLLIN
 from tests.unit.transport.tcp.harness import (
-    DELACK, L, MS, MSS, R, RTO, SEC, STATES, accepted, assert_clean, close_wait, closing, drain,
-    established, expect, expect_nothing, fin_wait_1, fin_wait_2, last_ack, pattern, read, seg, send,
-    state, syn_sent, time_wait, write,
+    DELACK,
+    MS,
+    MSS,
+    RTO,
+    SEC,
+    STATES,
+    L,
+    R,
+    accepted,
+    assert_clean,
+    close_wait,
+    closing,
+    drain,
+    established,
+    expect,
+    expect_nothing,
+    fin_wait_1,
+    fin_wait_2,
+    last_ack,
+    pattern,
+    read,
+    seg,
+    send,
+    state,
+    syn_sent,
+    time_wait,
+    write,
 )
 
 
@@ -261,7 +285,7 @@ def test_abort():
 
 def test_close_in_every_state_ends_clean():
     """Whatever comes after close, silence of the peer included, nothing is left."""
-    for why, make in STATES:
+    for _why, make in STATES:
         s = make()
         s.conn.close(s.now)
         s.advance(900 * SEC)

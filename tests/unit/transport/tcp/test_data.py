@@ -3,8 +3,23 @@
 from stack.core.errors import POLLIN, POLLOUT
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from tests.unit.transport.tcp.harness import (
-    DELACK, L, MS, MSS, R, RTO, SEC, accepted, drain, established, expect, expect_nothing, pattern,
-    read, seg, send, write,
+    DELACK,
+    MS,
+    MSS,
+    RTO,
+    SEC,
+    L,
+    R,
+    accepted,
+    drain,
+    established,
+    expect,
+    expect_nothing,
+    pattern,
+    read,
+    seg,
+    send,
+    write,
 )
 
 

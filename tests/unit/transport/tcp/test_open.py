@@ -2,9 +2,32 @@
 
 from stack.core.errors import EADDRINUSE, ECONNREFUSED, ENETUNREACH, ENOBUFS, ETIMEDOUT
 from tests.unit.transport.tcp.harness import (
-    L, MS, MSS, OUR, OUR2, OUR_PORT, PEER, PEER2, PEER_PORT, R, SEC, accepted, assert_clean, established,
-    expect, expect_nothing, listening, Script, seg, send, state, syn_received, syn_sent, write,
-    read, drain,
+    MS,
+    MSS,
+    OUR,
+    OUR2,
+    OUR_PORT,
+    PEER,
+    PEER2,
+    PEER_PORT,
+    SEC,
+    L,
+    R,
+    Script,
+    accepted,
+    assert_clean,
+    drain,
+    established,
+    expect,
+    expect_nothing,
+    listening,
+    read,
+    seg,
+    send,
+    state,
+    syn_received,
+    syn_sent,
+    write,
 )
 
 
@@ -301,7 +324,7 @@ def test_listen_and_wrong_segments():
 
 def test_no_listener_answers_with_reset():
     """RFC 9293 3.10.7.1."""
-    for why, g, answer in (
+    for _why, g, answer in (
         ("SYN", seg("S", seq=R), seg("RA", seq=0, ack=R + 1)),
         ("SYN with data", seg("S", seq=R, data=b"abc"), seg("RA", seq=0, ack=R + 4)),
         ("ACK", seg("A", seq=R, ack=L), seg("R", seq=L)),

@@ -2,8 +2,23 @@
 
 from stack.core.errors import ECONNRESET, POLLERR, POLLHUP
 from tests.unit.transport.tcp.harness import (
-    L, MS, R, SEC, SYNCHRONIZED, Script, assert_clean, close_wait, drain, established, expect,
-    expect_nothing, read, seg, send, state, write,
+    MS,
+    SEC,
+    SYNCHRONIZED,
+    L,
+    R,
+    Script,
+    assert_clean,
+    close_wait,
+    drain,
+    established,
+    expect,
+    expect_nothing,
+    read,
+    seg,
+    send,
+    state,
+    write,
 )
 
 # RCV.NXT, SND.NXT of each constructor's connection, beyond R and L.

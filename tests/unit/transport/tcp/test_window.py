@@ -2,8 +2,24 @@
 
 from stack.core.errors import ETIMEDOUT
 from tests.unit.transport.tcp.harness import (
-    DELACK, L, MS, MSS, R, RTO, SEC, accepted, assert_clean, drain, established, expect, expect_nothing,
-    pattern, read, seg, send, state, write,
+    DELACK,
+    MS,
+    RTO,
+    SEC,
+    L,
+    R,
+    accepted,
+    assert_clean,
+    drain,
+    established,
+    expect,
+    expect_nothing,
+    pattern,
+    read,
+    seg,
+    send,
+    state,
+    write,
 )
 
 
@@ -256,7 +272,7 @@ def test_receive_window_grows_for_a_reader_that_keeps_up():
     s = established(wscale=0, rcv_max=1 << 20)
     at = 0
     assert s.conn.rcv.limit == 65536
-    for i in range(40):
+    for _ in range(40):
         send(s, seg("A", seq=R + 1 + at & 0xFFFFFFFF, ack=L + 1, data=pattern(30000)))
         at += 30000
         assert read(s) == pattern(30000)
