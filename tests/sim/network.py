@@ -91,6 +91,7 @@ class Path:
 class Ip:
     def __init__(self, side):
         self.side = side
+        self.interfaces = [side]
 
     def register(self, proto, handler):
         self.handler = handler
@@ -112,7 +113,7 @@ class Side:
         self.device = self
         self.gso_max = 65536
         self.ring = ring
-        self.in_ring = 0
+        self.in_ring = self.taken = 0
         self.timers = Timers()
         self.stats = Stats()
         self.buffers = Buffers()
@@ -126,8 +127,15 @@ class Side:
         if self.in_ring >= self.ring:
             return False
         self.in_ring += 1
+        self.taken += 1
         self.sim.wire.send(self, f, now)
         return True
+
+    def tx_mark(self):
+        return self.taken
+
+    def tx_passed(self, mark):
+        return self.taken - self.in_ring >= mark
 
     def done(self, f):
         """The device has read frame f."""

@@ -73,7 +73,7 @@ class Tcp:
 
         self.flows = demux.FlowTable(rng)
         self.isn = IsnSource(rng)
-        self.send_buffers = SendBuffers(buffers, pool)
+        self.send_buffers = SendBuffers(buffers, pool, ip.interfaces)
         self.time_waits = TimeWaits(self, time_wait_us, MAX_TIME_WAIT)
         self.live = 0  # connections
         self.listeners = 0
@@ -249,7 +249,7 @@ class Tcp:
         elif self._head is not None:
             self._retry_at = now
         if self.send_buffers.limbo:
-            self.send_buffers.sweep(False)
+            self.send_buffers.sweep()
 
     def poll_at(self):
         """When flush should be called again though nothing arrives and no timer expires."""

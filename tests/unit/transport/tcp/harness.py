@@ -113,8 +113,17 @@ def kind(dst):
 
 
 class FakeDevice:
+    """Frames it is given are counted; `passed` is how many it has read."""
+
     def __init__(self, gso_max):
         self.gso_max = gso_max
+        self.taken = self.passed = 0
+
+    def tx_mark(self):
+        return self.taken
+
+    def tx_passed(self, mark):
+        return self.passed >= mark
 
 
 class FakeIface:
@@ -148,9 +157,12 @@ class FakePath:
             return False
         assert proto == 6
         s.out.append(_take(s, self, f, now))
+        d = s.iface.device
+        d.taken += 1
         if s.hold:
             s.held.append(f)
         else:
+            d.passed = d.taken
             f.release()
         return True
 
@@ -160,6 +172,7 @@ class FakeIp:
 
     def __init__(self, s):
         self.s = s
+        self.interfaces = [s.iface]
 
     def register(self, proto, handler):
         assert proto == 6
