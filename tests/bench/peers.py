@@ -15,7 +15,7 @@ from barewire.guest import Guest
 from barewire.paths import build_dir, default_image
 from tests.bench import linux_image
 
-SINK_PORT, SOURCE_PORT, ECHO_PORT, HTTP_PORT = 5001, 5002, 8001, 8000
+SINK_PORT, SOURCE_PORT, ECHO_PORT, HTTP_PORT, IPERF_PORT = 5001, 5002, 8001, 8000, 5201
 HERE = Path(__file__).parent
 
 

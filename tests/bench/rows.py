@@ -8,7 +8,7 @@ import json
 import re
 import time
 
-from tests.bench.peers import ECHO_PORT, HTTP_PORT, SINK_PORT, SOURCE_PORT
+from tests.bench.peers import ECHO_PORT, HTTP_PORT, IPERF_PORT, SINK_PORT, SOURCE_PORT
 
 BULK = 256 << 20
 CHUNK = 1 << 20
@@ -25,8 +25,15 @@ def _retry_connect(client, address, port, seconds=15):
 
 
 def _iperf(client, peer, *options):
-    done = client.run("iperf3", "-c", peer.address, "-t", "3", "-J", *options)
-    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 8e6
+    _retry_connect(client, peer.address, IPERF_PORT).close()  # until it listens
+    for _ in range(3):
+        # iperf3 serves one test at a time and may still be ending the one before.
+        done = client.run("iperf3", "-c", peer.address, "-t", "3", "-J", *options, check=False)
+        report = json.loads(done.stdout)
+        if "error" not in report:
+            return report["end"]["sum_received"]["bits_per_second"] / 8e6
+        time.sleep(0.5)
+    raise RuntimeError(f"iperf3: {report['error']}")
 
 
 def tcp_out(client, peer):

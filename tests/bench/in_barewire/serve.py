@@ -1,7 +1,6 @@
 # The benchmark's servers inside Barewire, run at the prompt: a sink, a source, an echo and a
 # 100-byte HTTP answer, each connection in turn or, for small messages, by asyncio.
 import asyncio
-import select
 import socket
 
 BIG = bytearray(256 * 1024)
@@ -70,13 +69,29 @@ async def http(reader, writer):
     await writer.wait_closed()
 
 
+class readable:
+    """Await a socket that has something to read, as asyncio's own streams do."""
+
+    def __init__(self, s):
+        self._s = s
+        self._asked = False
+
+    def __iter__(self):
+        return self
+
+    __await__ = __iter__
+
+    def __next__(self):
+        if self._asked:
+            raise StopIteration
+        self._asked = True
+        asyncio.core._io_queue.queue_read(self._s)
+
+
 async def bulk(port, serve):
     listener = listen(port)
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
     while True:
-        while not poller.poll(0):
-            await asyncio.sleep_ms(5)
+        await readable(listener)
         c, _peer = listener.accept()
         try:
             serve(c)
