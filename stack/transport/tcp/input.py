@@ -65,6 +65,8 @@ def on_segment(c, h, f, now):
             c.last_rx = now
             if h.window << c.snd_wscale != c.snd_wnd:
                 _on_window(c, h)
+            elif n:
+                c.snd_wl1 = h.seq  # or it would lie ahead, 2 GB of one window later
             if acked:
                 _on_acked(c, acked, now)
             if n:
@@ -113,6 +115,11 @@ def _on_acked(c, acked, now):
     if c.timing and una - c.rtt_seq & _M < _HALF:
         c.timing = False
         c.rtt.sample(now - c.rtt_at)
+        # Marks that stay behind for 2 GB would lie ahead: once a round trip they catch up.
+        if 0 < una - c.recover & _M < _HALF:
+            c.recover = una - 1 & _M
+        if una - c.snd_sml & _M < _HALF:
+            c.snd_sml = una
     else:
         # New data was acknowledged: the path works again, whatever the estimate.
         c.rtt.backoff = 0

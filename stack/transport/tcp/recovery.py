@@ -32,7 +32,9 @@ def on_duplicate(c, now):
         if c.dupacks >= _threshold(c, flight) and seq.lt(c.recover, c.snd_una):
             c.recovering = True
             c.recover = c.snd_max
-            c.cc.on_loss(flight, now)
+            # RFC 5681, 3.2 step 2: "additional data sent in limited transmit MUST NOT be
+            # included in this calculation": it is what is out beyond cwnd.
+            c.cc.on_loss(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
             # Step 3: "cwnd is set to ssthresh plus 3*SMSS".
             c.inflate = c.dupacks * c.mss
             c.rexmit_one = True
@@ -50,7 +52,8 @@ def _threshold(c, flight):
     """Three, or fewer if there are not enough segments out to bring three (RFC 5827, 2.1)."""
     if flight < 4 * c.mss and c.snd.tail - c.snd.head <= flight:
         n = (flight + c.mss - 1) // c.mss - 1
-        return n if n > 1 else 1
+        # A lone segment has none behind it to bring a duplicate: that ACK is a copy.
+        return n if n else DUP_THRESH
     return DUP_THRESH
 
 
