@@ -146,6 +146,13 @@ class FlowTable:
     def used(self, port):
         return port in self._ports
 
+    def listeners(self):
+        """Every listener, as a new list."""
+        out = []
+        for p in self._ports.values():
+            out.extend(p.listeners)
+        return out
+
     def endpoints(self):
         """Every listener and flow, as a new list."""
         out = []

@@ -99,6 +99,9 @@ class Ip:
     def path(self, dst, src=0):
         return Path(self.side, src or self.side.addr, dst)
 
+    def reply(self, h):
+        return Path(self.side, h.dst, h.src)
+
 
 class Side:
     """A host: Tcp, its buffers and pool, and a device with a short ring."""

@@ -47,6 +47,16 @@ _RETRY_US = const(1_000)
 _RESETS = const(500)
 
 
+class _Peer:
+    """What `ip.reply` reads of a header, for an answer to a segment that is gone."""
+
+    __slots__ = ("src", "dst", "kind")
+
+    def __init__(self):
+        self.src = self.dst = 0
+        self.kind = _UNICAST
+
+
 class Tcp:
     def __init__(
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
@@ -81,6 +91,7 @@ class Tcp:
         self.retransmits = 0
 
         self._header = wire.Header()
+        self._peer = _Peer()
         self._head = self._tail = None  # the ready list
         self._retry_at = NEVER
         self._resets = 0
@@ -118,6 +129,7 @@ class Tcp:
             raise OSError(ENOBUFS)
         l = Listener(self, addr, port, backlog)
         self.flows.add_listener(l, reuse)
+        self.listeners += 1
         return l
 
     def connections(self):
@@ -175,14 +187,25 @@ class Tcp:
             self.stats.drop("tcp.reset_limit")
             return
         self._resets += 1
-        path = self.ip.path(iph.src, iph.dst)
-        if path is not None:
-            self.reset_reply(path, h, n, now)
+        self.reset_reply(self.ip.reply(iph), h, n, now)
+
+    def way_back(self, local_addr, remote_addr):
+        """A Path for one segment of something that keeps none: valid until the next call.
+
+        It may be None. Nothing is allocated, nothing cached for the address.
+        """
+        p = self._peer
+        p.src = remote_addr
+        p.dst = local_addr
+        return self.ip.reply(p)
 
     def reset_reply(self, path, h, n, now):
         """"If the ACK bit is off ... <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>. If the ACK
         bit is on, <SEQ=SEG.ACK><CTL=RST>".
         """
+        if path is None:
+            self.stats.drop("tcp.no_route_back")
+            return
         self.stats.count("tcp.resets_sent")
         ports = h.dst_port << 16 | h.src_port
         flags = h.flags

@@ -168,8 +168,7 @@ class Connection:
         self.recover = iss
 
     def on_syn_options(self, h):
-        peer = options.SynOptions(h)
-        self._peer_options(peer.mss, peer.wscale)
+        self._peer_options(options.peer_mss(h), options.peer_wscale(h))
 
     def _peer_options(self, mss, wscale):
         """RFC 7323, 2.2: both sides must send Window Scale, or neither scales."""

@@ -35,27 +35,28 @@ class HalfOpen:
     """A connection in SYN-RECEIVED of which only the numbers are kept."""
 
     __slots__ = (
-        "listener", "path", "local_addr", "local_port", "remote_addr", "remote_port", "key",
+        "listener", "local_addr", "local_port", "remote_addr", "remote_port", "key",
         "flow_next", "irs", "iss", "mss", "wscale", "sends", "sent_at", "due_at", "began_at",
         "next", "prev",
     )
 
     state = SYN_RECEIVED
 
-    def __init__(self, listener, path, h, iss, now):
-        peer = options.SynOptions(h)
+    def __init__(self, listener):
         self.listener = listener
-        self.path = path
-        self.local_addr = path.src
-        self.remote_addr = path.dst
-        self.local_port = h.dst_port
-        self.remote_port = h.src_port
         self.key = 0
         self.flow_next = self.next = self.prev = None
+
+    def begin(self, local_addr, remote_addr, h, iss, now):
+        """Take the SYN h. An entry that a flood pushes out begins again as the newest."""
+        self.local_addr = local_addr
+        self.remote_addr = remote_addr
+        self.local_port = h.dst_port
+        self.remote_port = h.src_port
         self.irs = h.seq
         self.iss = iss
-        self.mss = peer.mss
-        self.wscale = peer.wscale
+        self.mss = options.peer_mss(h)
+        self.wscale = options.peer_wscale(h)
         self.sends = 0
         self.sent_at = self.began_at = now
         self.due_at = now
@@ -63,10 +64,11 @@ class HalfOpen:
     def send_syn_ack(self, now):
         tcp = self.listener.tcp
         limit = tcp.start_limit(tcp.rcv_max)
+        path = tcp.way_back(self.local_addr, self.remote_addr)
         output.send_bare(
-            tcp, self.path, self.local_port << 16 | self.remote_port, self.iss,
+            tcp, path, self.local_port << 16 | self.remote_port, self.iss,
             self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now,
-            options.local_mss(self.path), tcp.rcv_wscale if self.wscale >= 0 else -1,
+            options.local_mss(path) if path is not None else 0, tcp.rcv_wscale if self.wscale >= 0 else -1,
         )
         self.sent_at = now
         self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))
@@ -95,7 +97,8 @@ class HalfOpen:
             return
         if h.ack != (self.iss + 1 & _M):
             # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
-            l.tcp.reset_reply(self.path, h, f.end - f.off, now)
+            path = l.tcp.way_back(self.local_addr, self.remote_addr)
+            l.tcp.reset_reply(path, h, f.end - f.off, now)
             return
         if ahead >= 0xFFFF:
             l.tcp.stats.drop("tcp.outside_window")
@@ -104,9 +107,10 @@ class HalfOpen:
         l.promote(self, h, f, now)
 
     def _ack(self, now):
+        tcp = self.listener.tcp
         output.send_bare(
-            self.listener.tcp, self.path, self.local_port << 16 | self.remote_port,
-            self.iss + 1 & _M, self.irs + 1 & _M, ACK, 0xFFFF, now,
+            tcp, tcp.way_back(self.local_addr, self.remote_addr),
+            self.local_port << 16 | self.remote_port, self.iss + 1 & _M, self.irs + 1 & _M, ACK, 0xFFFF, now,
         )
 
     def on_error(self, code, seq, now):
@@ -163,6 +167,7 @@ class Listener:
         self._due_at = NEVER
         self.tcp.timers.cancel(self)
         self.tcp.flows.remove_listener(self)
+        self.tcp.listeners -= 1
 
     def info(self):
         return {
@@ -190,27 +195,29 @@ class Listener:
         if not flags & SYN:
             tcp.stats.drop("tcp.no_syn")
             return
-        path = tcp.ip.path(iph.src, iph.dst)
-        if path is None:
+        if tcp.ip.reply(iph) is None:
             tcp.stats.drop("tcp.no_route_back")
             return
-        self.on_syn(path, h, now, -1)
+        self.on_syn(iph.dst, iph.src, h, now, -1)
 
-    def on_syn(self, path, h, now, above):
+    def on_syn(self, local_addr, remote_addr, h, now, above):
         """Make a half-open entry and answer. above: an ISN must lie beyond it (-1: any)."""
         tcp = self.tcp
         if len(self.queue) >= self.backlog:
             tcp.stats.drop("tcp.backlog_full")
             return
+        half = None
         if self.half_open >= MAX_HALF_OPEN or tcp.half_open >= MAX_HALF_OPEN_HOST:
             tcp.stats.drop("tcp.syn_flood")
-            if self._head is None:
-                return
-            self.drop_half(self._head)
-        iss = tcp.isn(path.src, h.dst_port, path.dst, h.src_port, now)
+            half = self._oldest()
+            half.listener.drop_half(half)
+            half.listener = self
+        iss = tcp.isn(local_addr, h.dst_port, remote_addr, h.src_port, now)
         if above >= 0 and iss - above & _M >= _HALF:
             iss = above + 0x10000 & _M
-        half = HalfOpen(self, path, h, iss, now)
+        if half is None:
+            half = HalfOpen(self)
+        half.begin(local_addr, remote_addr, h, iss, now)
         tcp.flows.add(half)
         half.prev = self._tail
         if self._tail is None:
@@ -222,6 +229,15 @@ class Listener:
         tcp.half_open += 1
         half.send_syn_ack(now)
         self._arm(half.due_at)
+
+    def _oldest(self):
+        """The entry to push out: ours, or of the listener that has most when the host is full."""
+        most = self
+        if self.half_open < MAX_HALF_OPEN:
+            for l in self.tcp.flows.listeners():
+                if l.half_open > most.half_open:
+                    most = l
+        return most._head
 
     def drop_half(self, half):
         self._unlink(half)
@@ -247,8 +263,12 @@ class Listener:
             # The peer's next segment, or its answer to our SYN-ACK, tries again.
             tcp.stats.drop("tcp.backlog_full")
             return
+        path = tcp.ip.path(half.remote_addr, half.local_addr)
+        if path is None:
+            tcp.stats.drop("tcp.no_route_back")
+            return
         try:
-            c = Connection(tcp, half.path, half.local_port, half.remote_port, now)
+            c = Connection(tcp, path, half.local_port, half.remote_port, now)
         except MemoryError:
             tcp.stats.drop("tcp.no_memory")
             return

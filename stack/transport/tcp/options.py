@@ -4,7 +4,7 @@ Reading options is the wire's (stack/wire/tcp.py); here they get their meaning:
 RFC 9293 3.7.1 (MSS), RFC 7323 2 (window scale).
 
 Not implemented: offering SACK (RFC 2018) and timestamps (RFC 7323 3): both are
-read from the wire and have their place in `SynOptions`, none is offered yet.
+read from the wire (stack/wire/tcp.py), none is offered yet.
 """
 
 from micropython import const
@@ -19,17 +19,18 @@ TCP_HEADER = const(20)
 SYN_OPTIONS_LEN = const(8)  # MSS (4), NOP and window scale (4)
 
 
-class SynOptions:
-    """The peer's options, kept from its SYN until the connection is made."""
+def peer_mss(h):
+    """The MSS that the SYN with header h asks for.
 
-    __slots__ = ("mss", "wscale")
+    RFC 9293 3.7.1: "If an MSS Option is not received at connection setup, TCP
+    implementations MUST assume a default send MSS of 536 (576 - 40) for IPv4" (MUST-15).
+    """
+    return h.mss if h.options & HAS_MSS else DEFAULT_MSS
 
-    def __init__(self, h):
-        """h: the parsed header of a SYN. wscale -1: the peer does not scale."""
-        # RFC 9293 3.7.1: "If an MSS Option is not received at connection setup, TCP
-        # implementations MUST assume a default send MSS of 536 (576 - 40) for IPv4" (MUST-15).
-        self.mss = h.mss if h.options & HAS_MSS else DEFAULT_MSS
-        self.wscale = h.wscale if h.options & HAS_WSCALE else -1
+
+def peer_wscale(h):
+    """The shift of the peer's windows, -1: it does not scale."""
+    return h.wscale if h.options & HAS_WSCALE else -1
 
 
 def scale_for(window):

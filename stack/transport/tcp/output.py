@@ -344,8 +344,12 @@ def sum_in_software(f, o, s):
 def send_bare(tcp, path, ports, seq, ack, flags, w, now, mss=0, wscale=-1):
     """A segment that belongs to no Connection: RST, SYN-ACK of a half-open, ACK of TIME-WAIT.
 
-    mss nonzero: with the options of a SYN. False: it could not go.
+    path: from `tcp.way_back`, so it may be None. mss nonzero: with the options of a SYN.
+    False: it could not go.
     """
+    if path is None:
+        tcp.stats.drop("tcp.no_route_back")
+        return False
     f = tcp.pool.get()
     if f is None:
         return False

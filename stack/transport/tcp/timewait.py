@@ -1,6 +1,6 @@
 """TIME-WAIT: what is left of a connection for 2 MSL (RFC 9293 3.6.1, RFC 1337, RFC 6191).
 
-An entry keeps the four-tuple, the last numbers and the way back, some 250 bytes.
+An entry keeps the four-tuple and the last numbers, some 250 bytes.
 All wait equally long, so they form one queue, ordered by when they end.
 """
 
@@ -22,7 +22,7 @@ MAX_TIME_WAIT = const(2048)
 
 class TimeWait:
     __slots__ = (
-        "owner", "path", "local_addr", "local_port", "remote_addr", "remote_port", "key",
+        "owner", "local_addr", "local_port", "remote_addr", "remote_port", "key",
         "flow_next", "snd_nxt", "rcv_nxt", "wnd", "ends_at", "next", "prev",
     )
 
@@ -30,7 +30,6 @@ class TimeWait:
 
     def __init__(self, owner, c):
         self.owner = owner
-        self.path = c.path
         self.local_addr = c.local_addr
         self.local_port = c.local_port
         self.remote_addr = c.remote_addr
@@ -62,9 +61,10 @@ class TimeWait:
             self.owner.restart(self, now)
         elif f.end == f.off and h.seq == self.rcv_nxt:
             return  # a late ACK needs no answer
+        tcp = self.owner.tcp
         output.send_bare(
-            self.owner.tcp, self.path, self.local_port << 16 | self.remote_port,
-            self.snd_nxt, self.rcv_nxt, ACK, self.wnd, now,
+            tcp, tcp.way_back(self.local_addr, self.remote_addr),
+            self.local_port << 16 | self.remote_port, self.snd_nxt, self.rcv_nxt, ACK, self.wnd, now,
         )
 
     def on_error(self, code, seq, now):
@@ -141,7 +141,7 @@ class TimeWaits:
         if listener is None:
             return
         self.remove(e)
-        listener.on_syn(e.path, h, now, e.snd_nxt)
+        listener.on_syn(e.local_addr, e.remote_addr, h, now, e.snd_nxt)
 
     def poll_at(self):
         return self._head.ends_at if self._head is not None else NEVER

@@ -180,7 +180,13 @@ class FakeIp:
     def path(self, dst, src=0):
         if dst >> 24 != 10 and dst >> 28 != 14 or src not in (0, OUR, OUR2):
             return None
+        self.s.paths += 1
         return FakePath(self.s, dst, src or OUR)
+
+    def reply(self, h):
+        if h.src >> 24 != 10:
+            return None
+        return FakePath(self.s, h.src, h.dst if h.kind == 1 else OUR)
 
 
 class IpHeader:
@@ -249,6 +255,7 @@ class Script:
         self.hold = False  # the device keeps the frames it is given
         self.held = []
         self.out = []
+        self.paths = 0  # how many the stack has asked for
         self.now = START
         self.stats = Stats()
         self.timers = Timers()
