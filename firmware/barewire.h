@@ -21,6 +21,11 @@ PORT_ACCESS(b, uint8_t)
 PORT_ACCESS(w, uint16_t)
 PORT_ACCESS(l, uint32_t)
 
+typedef struct {
+    uint16_t limit;
+    uint64_t base;
+} __attribute__((packed)) table_register_t;     // what lgdt and lidt take
+
 static inline uint64_t rdtsc(void) {
     uint32_t lo, hi;
     __asm__ volatile ("rdtsc" : "=a" (lo), "=d" (hi));
@@ -41,7 +46,8 @@ static inline void irq_on(void) {
 extern char _text_start[], _text_end[], _rodata_end[], _exec_start[], _exec_end[], _end[];
 extern char stack_guard[], stack_bottom[], stack_top[];
 extern uint32_t boot_magic, boot_info;
-extern uint64_t pml4[512], pd[4 * 512];
+extern uint64_t pml4[512], pd[4 * 512], gdt[];
+extern const table_register_t gdtr;
 
 // bootinfo.c: what the loader tells
 typedef struct {
@@ -63,16 +69,14 @@ void trap_init(void);
 void fatal(const char *why) __attribute__((noreturn));
 
 // irq.c: interrupt controllers
-enum { VEC_PIC = 32, VEC_IOAPIC = 48, VEC_MSI = 80, VEC_MSI_END = 238, VEC_TIMER = 239, VEC_SPURIOUS = 255 };
-enum { LINE_SERIAL = 4, IOAPIC_LINES = VEC_MSI - VEC_IOAPIC };
+// A line's vector is VEC_LINE + line: 16 of the PIC, then the IOAPIC's.
+enum { VEC_LINE = 32, VEC_MSI = 80, VEC_MSI_END = 238, VEC_TIMER = 239, VEC_SPURIOUS = 255 };
+enum { LAPIC_ID = 0x20, LAPIC_TIMER_START = 0x380, LAPIC_TIMER_LEFT = 0x390 };
+#define LAPIC(reg) (*(volatile uint32_t *)(0xfee00000UL + (reg)))
 extern volatile uint32_t irq_counts[256];
 void irq_init(void);
 void irq_reset(void);
 bool irq_unmask(unsigned line);
-unsigned irq_line_vector(unsigned line);
-uint32_t lapic_id(void);
-void lapic_timer_start(uint32_t count);
-uint32_t lapic_timer_left(void);
 
 // hal.c: console, clock, halt
 void serial_init(void);
@@ -92,6 +96,7 @@ void machine_reset(void) __attribute__((noreturn));
 extern volatile uint32_t hal_events;    // grows with every event and every key
 extern volatile uint32_t hal_atomic;    // nonzero: an interrupt leaves the scheduler alone
 extern volatile uint32_t hal_deferred;  // what such an interrupt left to be done
+enum { DEFERRED_EVENT = 1, DEFERRED_KBD = 2 };
 void hal_run_deferred(void);
 extern uint32_t serial_overflows;
 

@@ -26,22 +26,6 @@ entry:
     mov %eax, boot_magic
     mov %ebx, boot_info
 
-    movl $pdpt + 3, pml4
-    mov $pd + 3, %eax           /* four page directories */
-    mov $pdpt, %edi
-    mov $4, %ecx
-1:  mov %eax, (%edi)
-    add $8, %edi
-    add $4096, %eax
-    loop 1b
-    mov $0x83, %eax             /* present, writable, 2 MB */
-    mov $pd, %edi
-    mov $2048, %ecx
-1:  mov %eax, (%edi)
-    add $0x200000, %eax
-    add $8, %edi
-    loop 1b
-
     mov $pml4, %eax
     mov %eax, %cr3
     mov %cr4, %eax
@@ -59,11 +43,7 @@ entry:
     ljmp $8, $1f
 
     .code64
-1:  mov $16, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %fs
-    mov %eax, %gs
+1:  mov $16, %eax               /* of the data segments only SS counts in long mode */
     mov %eax, %ss
     mov $stack_top, %rsp
 
@@ -113,12 +93,24 @@ boot_info:  .long 0
 tls: .skip 128
 
     .section .note.GNU-stack, "", @progbits
-    .section .bss.tables, "aw", @nobits
-    .align 4096
+    .section .data.tables, "aw"
+    .balign 4096
     .globl pml4, pd
-pml4: .skip 4096
-pdpt: .skip 4096
-pd:   .skip 4 * 4096
+pml4:
+    .quad pdpt + 3              /* present, writable */
+    .fill 511, 8, 0
+pdpt:
+    .quad pd + 3, pd + 0x1003, pd + 0x2003, pd + 0x3003
+    .fill 508, 8, 0
+pd:
+    .set page, 0x83             /* and 2 MB */
+    .rept 2048
+    .quad page
+    .set page, page + 0x200000
+    .endr
+
+    .section .bss.stack, "aw", @nobits
+    .balign 4096
     .globl stack_guard, stack_bottom, stack_top
 stack_guard:  .skip 4096        /* never mapped */
 stack_bottom: .skip 256 * 1024

@@ -6,6 +6,7 @@
 #include "py/runtime.h"
 #include "py/stream.h"
 #include "shared/runtime/interrupt_char.h"
+#include "shared/timeutils/timeutils.h"
 #include "barewire.h"
 
 // ---- COM1, a 16550 ----
@@ -35,7 +36,7 @@ void serial_interrupt(void) {
         uint8_t c = inb(COM);
         if (c == mp_interrupt_char) {
             if (hal_atomic) {
-                hal_deferred |= HAL_DEFERRED_KBD;
+                hal_deferred |= DEFERRED_KBD;
             } else {
                 mp_sched_keyboard_interrupt();
             }
@@ -86,11 +87,7 @@ mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
 }
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
-    uintptr_t ready = flags & MP_STREAM_POLL_WR;
-    if (flags & MP_STREAM_POLL_RD && ring_head != ring_tail) {
-        ready |= MP_STREAM_POLL_RD;
-    }
-    return ready;
+    return flags & (ring_head != ring_tail ? MP_STREAM_POLL_WR | MP_STREAM_POLL_RD : MP_STREAM_POLL_WR);
 }
 
 // ---- the clock: TSC, its rate measured against the PIT; the date from the CMOS clock ----
@@ -114,7 +111,7 @@ static sample_t sample_once(void) {
     uint64_t before = rdtsc();
     outb(PIT_MODE, 0x80);       // latch channel 2
     s.tsc = rdtsc();
-    s.lapic = lapic_timer_left();
+    s.lapic = LAPIC(LAPIC_TIMER_LEFT);
     s.gap = rdtsc() - before;
     s.pit = inb(PIT_CH2);
     s.pit |= inb(PIT_CH2) << 8;
@@ -138,14 +135,14 @@ static void calibrate(void) {
     outb(PIT_MODE, 0xb0);       // channel 2, mode 0, both bytes: counts down from 65535
     outb(PIT_CH2, 0xff);
     outb(PIT_CH2, 0xff);
-    lapic_timer_start(UINT32_MAX);
+    LAPIC(LAPIC_TIMER_START) = UINT32_MAX;
     sample_t a = sample(), b;
     unsigned tries = 0;
     do {
         b = sample_once();
     } while ((uint16_t)(a.pit - b.pit) < PIT_SPAN && ++tries < 100000);
     b = sample();
-    lapic_timer_start(0);
+    LAPIC(LAPIC_TIMER_START) = 0;
     uint64_t ticks = (uint16_t)(a.pit - b.pit), cycles = b.tsc - a.tsc;
     if (ticks == 0 || cycles == 0 || cycles >> 40) {
         return;                 // no PIT
@@ -161,17 +158,14 @@ static unsigned cmos(unsigned reg) {
 
 static int64_t cmos_seconds(void) {
     static const uint8_t regs[] = { 0, 2, 4, 7, 8, 9 };     // second .. hour, day, month, year
-    unsigned v[6], again[6];
+    unsigned v[6];
     do {
         for (unsigned i = 0; i < 100000 && cmos(10) & 0x80; i++) {
         }
         for (unsigned i = 0; i < 6; i++) {
             v[i] = cmos(regs[i]);
         }
-        for (unsigned i = 0; i < 6; i++) {
-            again[i] = cmos(regs[i]);
-        }
-    } while (v[0] != again[0] || v[2] != again[2] || v[3] != again[3]);
+    } while (cmos(0) != v[0]);
     unsigned mode = cmos(11), pm = v[2] & 0x80;
     v[2] &= 0x7f;
     for (unsigned i = 0; i < 6 && !(mode & 4); i++) {
@@ -180,10 +174,7 @@ static int64_t cmos_seconds(void) {
     if (!(mode & 2)) {
         v[2] = v[2] % 12 + (pm ? 12 : 0);
     }
-    // Days since 1970 of a date, years beginning in March so that the leap day is the last.
-    int y = 2000 + v[5] - (v[4] <= 2), m = (v[4] + 9) % 12;
-    int64_t days = y * 365L + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + (int)v[3] - 1 - 719468;
-    return ((days * 24 + v[2]) * 60 + v[1]) * 60 + v[0];
+    return timeutils_seconds_since_epoch(2000 + v[5], v[4], v[3], v[2], v[1], v[0]);
 }
 
 void clock_init(void) {
@@ -196,25 +187,11 @@ uint64_t now_us(void) {
     return (unsigned __int128)(rdtsc() - tsc_start) * us_per_tsc >> 32;
 }
 
-int64_t unix_us(void) {
-    return unix_base_us + now_us();
-}
-
-void unix_set_us(int64_t t) {
-    unix_base_us = t - now_us();
-}
-
-mp_uint_t mp_hal_ticks_us(void) {
-    return now_us();
-}
-
-mp_uint_t mp_hal_ticks_ms(void) {
-    return now_us() / 1000;
-}
-
-uint64_t mp_hal_time_ns(void) {
-    return unix_us() * 1000;
-}
+int64_t unix_us(void) { return unix_base_us + now_us(); }
+void unix_set_us(int64_t t) { unix_base_us = t - now_us(); }
+mp_uint_t mp_hal_ticks_us(void) { return now_us(); }
+mp_uint_t mp_hal_ticks_ms(void) { return now_us() / 1000; }
+uint64_t mp_hal_time_ns(void) { return unix_us() * 1000; }
 
 // ---- one hardware timer for two deadlines: hw.timer's and the current wait's ----
 
@@ -227,7 +204,7 @@ static void arm(uint64_t at) {
     armed = at;
     uint64_t now = now_us(), wait = at > now ? at - now : 0;
     unsigned __int128 count = ((unsigned __int128)wait * lapic_per_us >> 32) + 1;
-    lapic_timer_start(count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
+    LAPIC(LAPIC_TIMER_START) = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
 void timer_interrupt(void) {
@@ -289,16 +266,14 @@ void mp_hal_delay_us(mp_uint_t us) {
     hal_poll();
 }
 
-void mp_hal_delay_ms(mp_uint_t ms) {
-    mp_hal_delay_us(ms * 1000);
-}
+void mp_hal_delay_ms(mp_uint_t ms) { mp_hal_delay_us(ms * 1000); }
 
 void hal_run_deferred(void) {
     uint32_t what = __atomic_exchange_n(&hal_deferred, 0, __ATOMIC_RELAXED);
-    if (what & HAL_DEFERRED_EVENT) {
+    if (what & DEFERRED_EVENT) {
         hw_event_post();
     }
-    if (what & HAL_DEFERRED_KBD) {
+    if (what & DEFERRED_KBD) {
         mp_sched_keyboard_interrupt();
     }
 }
@@ -337,10 +312,7 @@ void machine_reset(void) {
     irq_off();
     outb(0xcf9, 6);
     outb(0x64, 0xfe);
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) none = { 0, 0 };
+    const table_register_t none = { 0, 0 };
     for (;;) {
         __asm__ volatile ("lidt %0; int3" : : "m" (none));   // the triple fault
     }

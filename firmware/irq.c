@@ -5,11 +5,12 @@
 
 #include "barewire.h"
 
-#define LAPIC_REG(off) (*(volatile uint32_t *)(0xfee00000UL + (off)))
 #define IOAPIC_SEL (*(volatile uint32_t *)0xfec00000UL)
 #define IOAPIC_WIN (*(volatile uint32_t *)0xfec00010UL)
-enum { L_ID = 0x20, L_EOI = 0xb0, L_SVR = 0xf0, L_TIMER = 0x320, L_LINT0 = 0x350, L_INIT = 0x380, L_LEFT = 0x390, L_DIVIDE = 0x3e0 };
-enum { PIC1 = 0x20, PIC2 = 0xa0, READ_ISR = 0x0b, EOI = 0x20, CASCADE = 2 };
+enum { LAPIC_EOI = 0xb0, LAPIC_SVR = 0xf0, LAPIC_TIMER = 0x320, LAPIC_LINT0 = 0x350, LAPIC_DIVIDE = 0x3e0 };
+enum { PIC1 = 0x20, PIC2 = 0xa0, READ_ISR = 0x0b, EOI = 0x20 };
+enum { LINE_CASCADE = 2, LINE_SERIAL = 4, LINE_IOAPIC = 16, LINES = VEC_MSI - VEC_LINE };
+#define PIC_MASK_ALL ((uint16_t)~(1 << LINE_CASCADE | 1 << LINE_SERIAL))
 #define REDIRECT_MASKED (1u << 16)
 #define REDIRECT_LEVEL (1u << 15)
 
@@ -28,57 +29,41 @@ static void ioapic_write(uint32_t reg, uint32_t v) {
 }
 
 static void ioapic_set(unsigned line, uint32_t mask) {
-    ioapic_write(0x11 + 2 * line, lapic_id() << 24);
-    ioapic_write(0x10 + 2 * line, mask | REDIRECT_LEVEL | (VEC_IOAPIC + line - 16));
-}
-
-uint32_t lapic_id(void) {
-    return LAPIC_REG(L_ID) >> 24;
-}
-
-void lapic_timer_start(uint32_t count) {
-    LAPIC_REG(L_INIT) = count;
-}
-
-uint32_t lapic_timer_left(void) {
-    return LAPIC_REG(L_LEFT);
+    ioapic_write(0x11 + 2 * line, LAPIC(LAPIC_ID));
+    ioapic_write(0x10 + 2 * line, mask | REDIRECT_LEVEL | (VEC_LINE + line));
 }
 
 void irq_init(void) {
-    const uint8_t init[] = { 0x11, VEC_PIC, 1 << CASCADE, 1, 0x11, VEC_PIC + 8, CASCADE, 1 };
+    const uint8_t init[] = { 0x11, VEC_LINE, 1 << LINE_CASCADE, 1, 0x11, VEC_LINE + 8, LINE_CASCADE, 1 };
     for (unsigned i = 0; i < 8; i++) {
         outb((i < 4 ? PIC1 : PIC2) + (i % 4 != 0), init[i]);
     }
-    pic_write_mask((uint16_t)~(1 << CASCADE | 1 << LINE_SERIAL));
-    LAPIC_REG(L_SVR) = 0x100 | VEC_SPURIOUS;
-    LAPIC_REG(L_LINT0) = 0x700;
-    LAPIC_REG(L_DIVIDE) = 3;        // by 16: 16 ns steps, 68 s at most, in QEMU
-    LAPIC_REG(L_TIMER) = VEC_TIMER;
+    pic_write_mask(PIC_MASK_ALL);
+    LAPIC(LAPIC_SVR) = 0x100 | VEC_SPURIOUS;
+    LAPIC(LAPIC_LINT0) = 0x700;
+    LAPIC(LAPIC_DIVIDE) = 3;        // by 16: 16 ns steps, 68 s at most, in QEMU
+    LAPIC(LAPIC_TIMER) = VEC_TIMER;
 }
 
 // A soft reset: every line but the console's is masked again.
 void irq_reset(void) {
-    pic_write_mask((uint16_t)~(1 << CASCADE | 1 << LINE_SERIAL));
-    for (unsigned line = 16; line < 16 + IOAPIC_LINES; line++) {
-        if (irq_counts[VEC_IOAPIC + line - 16]) {
+    pic_write_mask(PIC_MASK_ALL);
+    for (unsigned line = LINE_IOAPIC; line < LINES; line++) {
+        if (irq_counts[VEC_LINE + line]) {
             ioapic_set(line, REDIRECT_MASKED);
         }
-        irq_counts[VEC_IOAPIC + line - 16] = 0;
+        irq_counts[VEC_LINE + line] = 0;
     }
 }
 
-unsigned irq_line_vector(unsigned line) {
-    return line < 16 ? VEC_PIC + line : VEC_IOAPIC + line - 16;
-}
-
 bool irq_unmask(unsigned line) {
-    if (line < 16) {
+    if (line < LINE_IOAPIC) {
         pic_write_mask(pic_masked & ~(1u << line));
         return true;
     }
     IOAPIC_SEL = 1;
     uint32_t version = IOAPIC_WIN;
-    if (line >= 16 + IOAPIC_LINES || version == UINT32_MAX || line > (version >> 16 & 0xff)) {
+    if (line >= LINES || version == UINT32_MAX || line > (version >> 16 & 0xff)) {
         return false;
     }
     ioapic_set(line, 0);
@@ -110,8 +95,8 @@ static void pic_interrupt(unsigned line) {
 
 void on_interrupt(uint32_t vector) {
     irq_counts[vector]++;
-    if (vector < VEC_IOAPIC) {
-        pic_interrupt(vector - VEC_PIC);
+    if (vector < VEC_LINE + LINE_IOAPIC) {
+        pic_interrupt(vector - VEC_LINE);
         return;
     }
     if (vector == VEC_SPURIOUS) {
@@ -121,9 +106,9 @@ void on_interrupt(uint32_t vector) {
         timer_interrupt();
     } else {
         if (vector < VEC_MSI) {
-            ioapic_set(vector - VEC_IOAPIC + 16, REDIRECT_MASKED);
+            ioapic_set(vector - VEC_LINE, REDIRECT_MASKED);
         }
         hw_event_post();
     }
-    LAPIC_REG(L_EOI) = 0;
+    LAPIC(LAPIC_EOI) = 0;
 }

@@ -8,9 +8,10 @@
 
 typedef uint64_t __attribute__((may_alias, aligned(1))) u64;
 typedef uint32_t __attribute__((may_alias, aligned(1))) u32;
-typedef uint16_t __attribute__((may_alias, aligned(1))) u16;
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
+// From the first byte on, so right also where dst lies below src and overlaps it. The last
+// bytes are read before anything is written.
+static inline void *forward(void *dst, const void *src, size_t n) {
     char *d = dst;
     const char *s = src;
     if (n >= 8) {
@@ -31,13 +32,16 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
     } else if (n >= 4) {
         u32 a = *(u32 *)s, b = *(u32 *)(s + n - 4);
         *(u32 *)d = a, *(u32 *)(d + n - 4) = b;
-    } else if (n >= 2) {
-        u16 a = *(u16 *)s, b = *(u16 *)(s + n - 2);
-        *(u16 *)d = a, *(u16 *)(d + n - 2) = b;
-    } else if (n) {
-        *d = *s;
+    } else {
+        while (n--) {
+            *d++ = *s++;
+        }
     }
     return dst;
+}
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
+    return forward(dst, src, n);
 }
 
 void *memmove(void *dst, const void *src, size_t n) {
@@ -46,17 +50,8 @@ void *memmove(void *dst, const void *src, size_t n) {
     if (d == s) {
         return dst;
     }
-    if ((size_t)(d - s) >= n && (size_t)(s - d) >= n) {
-        return memcpy(dst, src, n);
-    }
-    if (d < s) {
-        for (; n >= 8; n -= 8, s += 8, d += 8) {
-            *(u64 *)d = *(const u64 *)s;
-        }
-        while (n--) {
-            *d++ = *s++;
-        }
-        return dst;
+    if ((size_t)(d - s) >= n) {
+        return forward(dst, src, n);
     }
     for (; n >= 8; n -= 8) {
         *(u64 *)(d + n - 8) = *(const u64 *)(s + n - 8);

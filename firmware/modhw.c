@@ -17,6 +17,7 @@
 #define INT(v) MP_OBJ_NEW_SMALL_INT(v)
 
 // A function of the module with 0 to 2 arguments, or FUNV: from lo to hi of them in `args`.
+// DO0 to DO2: one that returns None.
 #define FUN0(name) DEFINE(name, 0, void)
 #define FUN1(name, a) DEFINE(name, 1, mp_obj_t a)
 #define FUN2(name, a, b) DEFINE(name, 2, mp_obj_t a, mp_obj_t b)
@@ -26,6 +27,13 @@
 #define DEFINE(name, n, ...) static mp_obj_t hw_##name(__VA_ARGS__); \
     static MP_DEFINE_CONST_FUN_OBJ_##n(hw_##name##_obj, hw_##name); \
     static mp_obj_t hw_##name(__VA_ARGS__)
+
+#define DO0(name) DO(name, FUN0(name), (), void)
+#define DO1(name, a) DO(name, FUN1(name, a), (a), mp_obj_t a)
+#define DO2(name, a, b) DO(name, FUN2(name, a, b), (a, b), mp_obj_t a, mp_obj_t b)
+#define DO(name, head, actual, ...) static void do_##name(__VA_ARGS__); \
+    head { do_##name actual; return mp_const_none; } \
+    static void do_##name(__VA_ARGS__)
 
 // Every bit of an int, as machine code and 64-bit registers want them.
 static uint64_t get_u64(mp_obj_t o) {
@@ -44,32 +52,20 @@ static uint64_t get_time(mp_obj_t o) {
 // ---- ports and memory ----
 
 #define PORT(suffix, type) \
-    FUN1(in##suffix, port) { \
-        return INT(in##suffix(mp_obj_get_int(port))); \
-    } \
-    FUN2(out##suffix, port, v) { \
-        out##suffix(mp_obj_get_int(port), (type)get_u64(v)); \
-        return mp_const_none; \
-    }
+    FUN1(in##suffix, port) { return INT(in##suffix(mp_obj_get_int(port))); } \
+    DO2(out##suffix, port, v) { out##suffix(mp_obj_get_int(port), (type)get_u64(v)); }
 PORT(b, uint8_t)
 PORT(w, uint16_t)
 PORT(l, uint32_t)
 
 #define MEMORY(bits) \
-    FUN1(read##bits, addr) { \
-        return INT(*(volatile uint##bits##_t *)get_u64(addr)); \
-    } \
-    FUN2(write##bits, addr, v) { \
-        *(volatile uint##bits##_t *)get_u64(addr) = get_u64(v); \
-        return mp_const_none; \
-    }
+    FUN1(read##bits, addr) { return INT(*(volatile uint##bits##_t *)get_u64(addr)); } \
+    DO2(write##bits, addr, v) { *(volatile uint##bits##_t *)get_u64(addr) = get_u64(v); }
 MEMORY(8)
 MEMORY(16)
 MEMORY(32)
 
-FUN2(mem, addr, n) {
-    return mp_obj_new_bytearray_by_ref(mp_obj_get_int(n), (void *)get_u64(addr));
-}
+FUN2(mem, addr, n) { return mp_obj_new_bytearray_by_ref(mp_obj_get_int(n), (void *)get_u64(addr)); }
 
 FUN1(addr, buf) {
     mp_buffer_info_t b;
@@ -90,12 +86,9 @@ FUNV(copy, 5, 5) {
     return mp_const_none;
 }
 
-FUN0(fence) {
-    __asm__ volatile ("mfence" : : : "memory");
-    return mp_const_none;
-}
+DO0(fence) { __asm__ volatile ("mfence" : : : "memory"); }
 
-// ---- the DMA arena: memory outside the heap, given out until a reset ----
+// ---- the DMA arena: memory outside the heap, given out until a reset, as it is ----
 
 static uint8_t *dma_next, *dma_end;
 
@@ -110,13 +103,10 @@ FUNV(dma, 1, 2) {
     }
     mp_obj_t buf = mp_obj_new_bytearray_by_ref(n, (void *)start);
     dma_next = (uint8_t *)start + n;
-    memset((void *)start, 0, n);
     return buf;
 }
 
-FUN0(dma_left) {
-    return INT(dma_end - dma_next);
-}
+FUN0(dma_left) { return INT(dma_end - dma_next); }
 
 // ---- events: an interrupt schedules one node, whose callback calls Python's handler ----
 
@@ -146,23 +136,17 @@ static void event_run(mp_sched_node_t *node) {
 void hw_event_post(void) {
     hal_events++;
     if (hal_atomic) {
-        hal_deferred |= HAL_DEFERRED_EVENT;
+        hal_deferred |= DEFERRED_EVENT;
     } else {
         mp_sched_schedule_node(&event_node, event_run);
     }
 }
 
-FUN1(on_event, fn) {
-    MP_STATE_PORT(hw_event_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
-    return mp_const_none;
-}
+DO1(on_event, fn) { MP_STATE_PORT(hw_event_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn; }
 
-FUN0(lock) {
-    mp_sched_lock();
-    return mp_const_none;
-}
+DO0(lock) { mp_sched_lock(); }
 
-FUN0(unlock) {
+DO0(unlock) {
     if (MP_STATE_VM(sched_state) >= 0) {
         mp_raise_msg(&mp_type_RuntimeError, MP_ERROR_TEXT("not locked"));
     }
@@ -171,10 +155,9 @@ FUN0(unlock) {
         events_seen = hal_events;
     }
     mp_sched_unlock();
-    return mp_const_none;
 }
 
-FUN1(wait, until_in) {
+DO1(wait, until_in) {
     uint64_t until = get_time(until_in);
     for (;;) {
         hal_poll();
@@ -184,13 +167,9 @@ FUN1(wait, until_in) {
         hal_halt(until, &hal_events, events_seen);
     }
     events_seen = hal_events;
-    return mp_const_none;
 }
 
-FUN1(timer, at) {
-    timer_set(get_time(at));
-    return mp_const_none;
-}
+DO1(timer, at) { timer_set(get_time(at)); }
 
 // ---- interrupts ----
 
@@ -201,11 +180,11 @@ FUN0(irq_vector) {
         mp_raise_OSError(MP_ENOSPC);
     }
     unsigned v = next_vector++;
-    mp_obj_t t[3] = { INT(v), INT(0xfee00000UL | lapic_id() << 12), INT(v) };
+    mp_obj_t t[3] = { INT(v), INT((uintptr_t)&LAPIC(0) | LAPIC(LAPIC_ID) >> 24 << 12), INT(v) };
     return mp_obj_new_tuple(3, t);
 }
 
-FUN1(irq_unmask, line_in) {
+DO1(irq_unmask, line_in) {
     mp_uint_t line = mp_obj_get_int(line_in);
     irq_off();
     bool ok = irq_unmask(line > 255 ? 255 : line);
@@ -213,32 +192,21 @@ FUN1(irq_unmask, line_in) {
     if (!ok) {
         mp_raise_ValueError(MP_ERROR_TEXT("no such interrupt line"));
     }
-    return mp_const_none;
 }
 
 FUN1(irq_line, line) {
-    hw_irq_unmask(line);
-    return INT(irq_line_vector(mp_obj_get_int(line)));
+    do_irq_unmask(line);
+    return INT(VEC_LINE + mp_obj_get_int(line));
 }
 
-FUN1(irq_count, vector) {
-    return INT(irq_counts[mp_obj_get_int(vector) & 255]);
-}
+FUN1(irq_count, vector) { return INT(irq_counts[mp_obj_get_int(vector) & 255]); }
 
 // ---- time ----
 
-FUN0(ticks_us) {
-    return INT(now_us());
-}
+FUN0(ticks_us) { return INT(now_us()); }
+FUN0(unix_us) { return INT(unix_us()); }
 
-FUN0(unix_us) {
-    return INT(unix_us());
-}
-
-FUN1(set_unix_us, t) {
-    unix_set_us(mp_obj_get_int(t));
-    return mp_const_none;
-}
+DO1(set_unix_us, t) { unix_set_us(mp_obj_get_int(t)); }
 
 // ---- CPU ----
 
@@ -288,35 +256,22 @@ FUN1(exec, code) {
 
 // ---- boot and end ----
 
-FUN0(cmdline) {
-    return mp_obj_new_str(bootinfo.cmdline, strlen(bootinfo.cmdline));
-}
+FUN0(cmdline) { return mp_obj_new_str(bootinfo.cmdline, strlen(bootinfo.cmdline)); }
 
 FUN0(initrd) {
     return bootinfo.initrd ? mp_obj_new_bytearray_by_ref(bootinfo.initrd_len, bootinfo.initrd) : mp_const_none;
 }
 
-FUN0(ram) {
-    return INT(bootinfo.ram);
-}
+FUN0(ram) { return INT(bootinfo.ram); }
 
-FUN1(at_reset, fn) {
-    MP_STATE_PORT(hw_reset_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn;
-    return mp_const_none;
-}
+DO1(at_reset, fn) { MP_STATE_PORT(hw_reset_fn) = fn == mp_const_none ? MP_OBJ_NULL : fn; }
 
-FUN1(exit, status) {
-    power_off(get_u64(status));
-}
+FUN1(exit, status) { power_off(get_u64(status)); }
 
-FUN0(reset) {
-    machine_reset();
-}
+FUN0(reset) { machine_reset(); }
 
 // raw() -> whether a tool holds the prompt in raw mode (its soft reset wants no main program)
-FUN0(raw) {
-    return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL);
-}
+FUN0(raw) { return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL); }
 
 // poll(stream, flags) -> those that are ready, of POLLIN and the rest. How a select in Python
 // asks sys.stdin and other streams written in C.
@@ -330,9 +285,7 @@ FUN2(poll, stream, flags) {
     return INT(r);
 }
 
-FUN0(serial_overflows) {
-    return INT(serial_overflows);
-}
+FUN0(serial_overflows) { return INT(serial_overflows); }
 
 // ---- Guard(addr): writes 1 to the byte at addr when it is collected ----
 

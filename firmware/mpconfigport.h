@@ -31,17 +31,14 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 #define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
 #define MICROPY_WARNINGS (1)
-#define MICROPY_ENABLE_SOURCE_LINE (1)
 #define MICROPY_PY_FUNCTION_ATTRS_CODE (1)
 #define MICROPY_REPL_EMACS_WORDS_MOVE (1)
 #define MICROPY_REPL_EMACS_EXTRA_WORDS_MOVE (1)
 #define MICROPY_READLINE_HISTORY_SIZE (50)
 #define MICROPY_REPL_STDIN_BUFFER_MAX (4096)
 #define MICROPY_USE_INTERNAL_ERRNO (1)
-#define MICROPY_USE_INTERNAL_PRINTF (1)
 #define MICROPY_SCHEDULER_STATIC_NODES (1)
 #define MICROPY_SCHEDULER_DEPTH (16)
-#define MICROPY_TRACKED_ALLOC (0)
 
 // Modules
 #define MICROPY_PY_SYS_PLATFORM "barewire"
@@ -65,9 +62,7 @@ uint32_t hal_seed(void);
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (hal_seed())
 #define MICROPY_PY_SELECT (0)           // images/lib/select.py drives the stack
 #define MICROPY_PY_FRAMEBUF (0)
-#define MICROPY_PY_MACHINE (0)          // images/lib/machine.py
-#define MICROPY_PY_MACHINE_MEMX (1)     // hw.mem8, mem16, mem32
-#define MICROPY_PY_MACHINE_SIGNAL (0)
+#define MICROPY_PY_MACHINE_MEMX (1)     // hw.mem8, mem16, mem32; the rest is images/lib/machine.py
 #define MICROPY_VFS (1)
 #define MICROPY_READER_VFS (1)
 #define MICROPY_VFS_ROM (1)

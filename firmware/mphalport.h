@@ -1,11 +1,7 @@
 // The parts of the HAL that MicroPython wants as macros or inline.
-#include <stdint.h>
 #include "shared/runtime/interrupt_char.h"
+#include "barewire.h"
 
-#define HAL_DEFERRED_EVENT 1
-#define HAL_DEFERRED_KBD 2
-extern volatile uint32_t hal_atomic, hal_deferred;
-void hal_run_deferred(void);
 void hal_wfe(mp_uint_t timeout_ms);
 
 // An atomic section masks no interrupt (cli and sti are dear under TCG): an interrupt in it
@@ -26,7 +22,5 @@ static inline void hal_atomic_end(void) {
 #define MICROPY_INTERNAL_WFE(timeout_ms) hal_wfe(timeout_ms)
 
 static inline mp_uint_t mp_hal_ticks_cpu(void) {
-    unsigned lo, hi;
-    __asm__ volatile ("rdtsc" : "=a" (lo), "=d" (hi));
-    return (uint64_t)hi << 32 | lo;
+    return rdtsc();
 }

@@ -57,12 +57,15 @@ def _unpack(tarball, tree):
 
 def _run(args, what, **kw):
     try:
-        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+        done = subprocess.run(
+            args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw
+        )
     except FileNotFoundError:
         raise BuildError("%s is missing, needed for %s" % (args[0], what)) from None
     if done.returncode:
-        lines = [s for s in done.stdout.splitlines() if s.startswith("E:")] or done.stdout.splitlines() or ["?"]
-        raise BuildError("%s failed: %s" % (what, lines[0]))
+        lines = done.stdout.splitlines() or ["?"]
+        errors = [s for s in lines if s.startswith("E:")]
+        raise BuildError("%s failed: %s" % (what, (errors or lines)[0]))
     return done.stdout
 
 

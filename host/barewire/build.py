@@ -39,7 +39,8 @@ def build(image="repl", jobs=None, verbose=False):
     """Build the image and return the path of its ELF. Raises BuildError."""
     manifest = os.path.join(TOP, "images", image, "manifest.py")
     if not os.path.exists(manifest):
-        raise BuildError("no such image: %s has no manifest.py" % os.path.relpath(os.path.dirname(manifest)))
+        folder = os.path.relpath(os.path.dirname(manifest))
+        raise BuildError("no such image: %s has no manifest.py" % folder)
     _check_tools()
     jobs = jobs or os.cpu_count() or 1
     work = os.path.join(TOP, "build")
@@ -66,7 +67,8 @@ def _build(image, manifest, work, jobs, verbose):
     _forget_frozen_if_files_went(image, out)
     args = ["-C", os.path.join(TOP, "firmware"), "-j%d" % jobs, "MPY=" + tree]
     args += ["BUILD=" + os.path.join(work, "firmware"), "OUT=" + out, "MANIFEST=" + manifest]
-    args += ["MPY_CROSS=" + cross, "MAP=-ffile-prefix-map=%s=mp -ffile-prefix-map=%s=." % (tree, TOP)]
+    args += ["MPY_CROSS=" + cross]
+    args += ["MAP=-ffile-prefix-map=%s=mp -ffile-prefix-map=%s=." % (tree, TOP)]
     _make(args, "building the image", verbose)
     built = os.path.join(out, "barewire.elf")
     size = os.path.getsize(built)
@@ -83,7 +85,8 @@ def _build(image, manifest, work, jobs, verbose):
 def mpy_cross(tree, jobs=1):
     """Build mpy-cross from the same tree and return its path."""
     out = os.path.join(TOP, "build", "mpy-cross")
-    _make(["-C", os.path.join(tree, "mpy-cross"), "-j%d" % jobs, "BUILD=" + out, "STRIP="], "building mpy-cross")
+    args = ["-C", os.path.join(tree, "mpy-cross"), "-j%d" % jobs, "BUILD=" + out, "STRIP="]
+    _make(args, "building mpy-cross")
     return os.path.join(out, "mpy-cross")
 
 

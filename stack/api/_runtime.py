@@ -196,6 +196,7 @@ class Guards:
     def __init__(self, hw):
         self._hw = hw
         self._table = hw.dma(_SLOTS)
+        self._table[:] = bytes(_SLOTS)
         self._base = hw.addr(self._table)
         self._endpoints = [None] * _SLOTS
         self._free = []

@@ -24,7 +24,7 @@ _CLASSES = const(12)  # the largest: 4 MB
 class Buffers:
     """Buffers in sizes of powers of two, 2 KB to 4 MB, taken from `source` and kept for reuse.
 
-    source: a function n -> zeroed bytearray that raises MemoryError when spent
+    source: a function n -> bytearray that raises MemoryError when spent
     (hw.dma), or None for plain bytearrays. limit: most bytes ever taken from it.
     """
 
