@@ -48,7 +48,8 @@ def _talk(c, s, times=50):
 
 def _matrix(suite):
     for group in _GROUPS:
-        for kind, scheme in _SIGNERS:
+        # RSA's two longer hashes with the first group only: the guest has 200 s for this file.
+        for kind, scheme in _SIGNERS if group == _GROUPS[0] else _SIGNERS[:4]:
             cc = client_config(suites=(suite,), groups=(group,), schemes=(scheme,))
             c, s = connected(cc, server_config(kind))
             assert c.suite is s.suite is suite
