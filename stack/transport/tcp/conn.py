@@ -286,7 +286,9 @@ class Connection:
             if self.rcv_filled >= limit and left < limit >> 1:
                 self.rcv_filled = 0
                 limit = self.tcp.grow_receive(self)
-        more = limit - left - held
+        more = limit - left
+        most = 0xFFFF << self.rcv_wscale  # what 16 bits can say
+        more = (more if more < most else most) - held
         if more >= held and (more >= 2 * self.rcv_mss or more >= limit >> 1) and not self.eof_seen:
             # RFC 9293 3.8.6.2.2: the window moves by enough to be worth a segment.
             if self.state <= FIN_WAIT_2:

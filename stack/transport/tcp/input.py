@@ -64,7 +64,7 @@ def on_segment(c, h, f, now):
         ):
             c.last_rx = now
             if h.window << c.snd_wscale != c.snd_wnd:
-                _on_window(c, h)
+                _on_window(c, h, now)
             elif n:
                 c.snd_wl1 = h.seq  # or it would lie ahead, 2 GB of one window later
             if acked:
@@ -78,7 +78,7 @@ def on_segment(c, h, f, now):
         _general(c, h, f, now)
 
 
-def _on_window(c, h):
+def _on_window(c, h, now):
     """Take the peer's window if this segment is no older than the last that told it.
 
     RFC 9293: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK))".
@@ -94,6 +94,7 @@ def _on_window(c, h):
             if wnd and c.persist_at != NEVER:
                 c.persist_at = NEVER
                 c.persist_backoff = 0
+                c.progress_at = now  # R2 counts from here
         if not c.ready and (c.snd.tail != c.snd.head or c.fin_queued):
             c.tcp.make_ready(c)
 
@@ -220,9 +221,13 @@ def _general(c, h, f, now):
 
 
 def _acceptable(rel, length, wnd):
-    """RFC 9293 3.4, table 6: does any of it lie in the receive window?"""
+    """RFC 9293 3.4, table 6: does any of it lie in the receive window?
+
+    The table stops short of the edge. A peer that has filled the window and lost a part
+    of it has no other number for its ACKs, so one without text may stand there.
+    """
     if not length:
-        return rel == 0 or 0 < rel < wnd
+        return 0 <= rel <= wnd
     if not wnd:
         return False
     return 0 <= rel < wnd or 0 <= rel + length - 1 < wnd
@@ -289,7 +294,7 @@ def _check_ack(c, h, n, flags, now):
             return False
         return True  # an old duplicate: its ACK is ignored, its data is not
     same = h.window << c.snd_wscale == c.snd_wnd
-    _on_window(c, h)
+    _on_window(c, h, now)
     if acked:
         _on_acked(c, acked, now)
         if c.fin_acked:

@@ -65,10 +65,11 @@ class HalfOpen:
         tcp = self.listener.tcp
         limit = tcp.start_limit(tcp.rcv_max)
         path = tcp.way_back(self.local_addr, self.remote_addr)
+        mss = options.local_mss(path) if path is not None else 0
         output.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
             self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now,
-            options.local_mss(path) if path is not None else 0, tcp.rcv_wscale if self.wscale >= 0 else -1,
+            mss, tcp.rcv_wscale if self.wscale >= 0 else -1,
         )
         self.sent_at = now
         self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))
@@ -110,7 +111,8 @@ class HalfOpen:
         tcp = self.listener.tcp
         output.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
-            self.local_port << 16 | self.remote_port, self.iss + 1 & _M, self.irs + 1 & _M, ACK, 0xFFFF, now,
+            self.local_port << 16 | self.remote_port, self.iss + 1 & _M,
+            self.irs + 1 & _M, ACK, 0xFFFF, now,
         )
 
     def on_error(self, code, seq, now):

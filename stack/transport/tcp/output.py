@@ -111,7 +111,7 @@ def emit(c, now, turns):
             c.persist_backoff = 0
         used += 1
     if c.ack_now:
-        return DONE if segment(c, c.snd_nxt, 0, ACK, now) else BLOCKED
+        return DONE if segment(c, ack_seq(c), 0, ACK, now) else BLOCKED
     return DONE
 
 
@@ -148,7 +148,7 @@ def _emit_handshake(c, now):
             return DONE
         return DONE if ok else BLOCKED
     if c.ack_now and c.state == SYN_RECEIVED:
-        return DONE if segment(c, c.snd_nxt, 0, ACK, now) else BLOCKED
+        return DONE if segment(c, c.snd_max, 0, ACK, now) else BLOCKED
     return DONE
 
 
@@ -203,9 +203,22 @@ def emit_keepalive(c, now):
     segment(c, c.snd_una - 1 & _M, 0, ACK, now)
 
 
+def ack_seq(c):
+    """SEG.SEQ of a segment without data: the newest number that lies in the peer's window.
+
+    RFC 9293 says SND.NXT, which here goes back after a timeout. The peer may have all up to
+    SND.MAX, and would discard what lies below its RCV.NXT, the ACK field with it: two sides
+    that send again at the same time would never hear each other. Beyond the window (a probe
+    that was not taken, a window that shrank) it would not be heard either.
+    """
+    if c.snd_max - c.snd_una & _M > c.snd_wnd and c.state > SYN_RECEIVED:
+        return c.snd_una + c.snd_wnd & _M
+    return c.snd_max
+
+
 def emit_ack(c, now):
     """An acknowledgment at once; if it cannot go, it waits on the ready list."""
-    if not segment(c, c.snd_nxt if c.snd_nxt != c.iss else c.snd_max, 0, ACK, now):
+    if not segment(c, ack_seq(c), 0, ACK, now):
         c.ack_now = True
         if not c.ready:
             c.tcp.make_ready(c)

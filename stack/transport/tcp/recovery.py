@@ -49,8 +49,12 @@ def on_duplicate(c, now):
 
 
 def _threshold(c, flight):
-    """Three, or fewer if there are not enough segments out to bring three (RFC 5827, 2.1)."""
-    if flight < 4 * c.mss and c.snd.tail - c.snd.head <= flight:
+    """Three, or fewer if there are not enough segments out to bring three.
+
+    RFC 5827, 2.1: if "there is either no unsent data ready for transmission at the sender,
+    or the advertised receive window does not permit new segments to be transmitted".
+    """
+    if flight < 4 * c.mss and (c.snd.tail - c.snd.head <= flight or c.snd_wnd - flight < c.mss):
         n = (flight + c.mss - 1) // c.mss - 1
         # A lone segment has none behind it to bring a duplicate: that ACK is a copy.
         return n if n else DUP_THRESH

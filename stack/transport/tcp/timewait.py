@@ -64,7 +64,8 @@ class TimeWait:
         tcp = self.owner.tcp
         output.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
-            self.local_port << 16 | self.remote_port, self.snd_nxt, self.rcv_nxt, ACK, self.wnd, now,
+            self.local_port << 16 | self.remote_port, self.snd_nxt, self.rcv_nxt, ACK,
+            self.wnd, now,
         )
 
     def on_error(self, code, seq, now):

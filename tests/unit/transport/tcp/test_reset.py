@@ -123,7 +123,7 @@ def test_unacceptable_segments():
         ("old empty", R, b"", False, True),
         ("old data", R - 10, b"x" * 5, False, True),
         ("ends before the window", R - 4, b"x" * 5, False, True),
-        ("empty at the edge", R + 1 + w, b"", False, True),
+        ("empty beyond the edge", R + 2 + w, b"", False, True),
         ("data beyond", R + 1 + w, b"x", False, True),
         ("FIN beyond", R + 1 + w, b"", True, True),
         ("far away", R + (1 << 31), b"x", False, True),
