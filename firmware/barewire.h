@@ -81,7 +81,6 @@ bool irq_unmask(unsigned line);
 // hal.c: console, clock, halt
 void serial_init(void);
 void serial_interrupt(void);
-void serial_write_raw(const char *s, size_t n);
 void clock_init(void);
 void timer_interrupt(void);
 void timer_set(uint64_t at_us);

@@ -50,23 +50,24 @@ void serial_interrupt(void) {
     }
 }
 
-void serial_write_raw(const char *s, size_t n) {
+mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
     static bool stalled;
-    while (n) {
+    for (size_t left = n; left;) {
         if (!(inb(LSR) & LSR_THR_EMPTY)) {
             uint64_t start = now_us();
             while (!(inb(LSR) & LSR_THR_EMPTY)) {
                 if (stalled || now_us() - start > TX_PATIENCE_US) {
                     stalled = true;
-                    return;
+                    return n;
                 }
             }
         }
         stalled = false;
-        for (unsigned i = 0; i < FIFO && n; i++, n--) {
+        for (unsigned i = 0; i < FIFO && left; i++, left--) {
             outb(COM, *s++);
         }
     }
+    return n;
 }
 
 int mp_hal_stdin_rx_chr(void) {
@@ -81,11 +82,6 @@ int mp_hal_stdin_rx_chr(void) {
     }
 }
 
-mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
-    serial_write_raw(s, n);
-    return n;
-}
-
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
     return flags & (ring_head != ring_tail ? MP_STREAM_POLL_WR | MP_STREAM_POLL_RD : MP_STREAM_POLL_WR);
 }
@@ -93,7 +89,7 @@ uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
 // ---- the clock: TSC, its rate measured against the PIT; the date from the CMOS clock ----
 
 #define PIT_HZ 1193182
-enum { PIT_CH2 = 0x42, PIT_MODE = 0x43, PIT_GATE = 0x61, PIT_SPAN = PIT_HZ * 3 / 1000 };
+enum { PIT_CH2 = 0x42, PIT_MODE = 0x43, PIT_GATE = 0x61, PIT_OUT = 0x20, PIT_SPAN = PIT_HZ * 3 / 1000 };
 
 static uint64_t tsc_start;
 static uint64_t us_per_tsc = (1ULL << 32) / 1000;       // 32.32 fixed point; 1 GHz until measured
@@ -131,17 +127,20 @@ static sample_t sample(void) {
 }
 
 static void calibrate(void) {
-    outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1);
-    outb(PIT_MODE, 0xb0);       // channel 2, mode 0, both bytes: counts down from 65535
-    outb(PIT_CH2, 0xff);
-    outb(PIT_CH2, 0xff);
-    LAPIC(LAPIC_TIMER_START) = UINT32_MAX;
-    sample_t a = sample(), b;
+    sample_t a, b;
     unsigned tries = 0;
     do {
-        b = sample_once();
-    } while ((uint16_t)(a.pit - b.pit) < PIT_SPAN && ++tries < 100000);
-    b = sample();
+        outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1);
+        outb(PIT_MODE, 0xb0);   // channel 2, mode 0, both bytes: counts down from 65535
+        outb(PIT_CH2, 0xff);
+        outb(PIT_CH2, 0xff);
+        LAPIC(LAPIC_TIMER_START) = UINT32_MAX;
+        a = sample();
+        do {
+            b = sample_once();
+        } while ((uint16_t)(a.pit - b.pit) < PIT_SPAN && ++tries < 100000);
+        b = sample();
+    } while (inb(PIT_GATE) & PIT_OUT && ++tries < 10);      // 55 ms went by: it has wrapped
     LAPIC(LAPIC_TIMER_START) = 0;
     uint64_t ticks = (uint16_t)(a.pit - b.pit), cycles = b.tsc - a.tsc;
     if (ticks == 0 || cycles == 0 || cycles >> 40) {
@@ -166,13 +165,8 @@ static int64_t cmos_seconds(void) {
             v[i] = cmos(regs[i]);
         }
     } while (cmos(0) != v[0]);
-    unsigned mode = cmos(11), pm = v[2] & 0x80;
-    v[2] &= 0x7f;
-    for (unsigned i = 0; i < 6 && !(mode & 4); i++) {
-        v[i] = (v[i] >> 4) * 10 + (v[i] & 15);
-    }
-    if (!(mode & 2)) {
-        v[2] = v[2] % 12 + (pm ? 12 : 0);
+    for (unsigned i = 0; i < 6; i++) {
+        v[i] = (v[i] >> 4) * 10 + (v[i] & 15);      // BCD and 24 hours, as every PC has it
     }
     return timeutils_seconds_since_epoch(2000 + v[5], v[4], v[3], v[2], v[1], v[0]);
 }

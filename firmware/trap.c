@@ -52,16 +52,6 @@ void trap_init(void) {
     __asm__ volatile ("lgdt %0; ltr %w1; lidt %2" : : "m" (gdtr), "r" (24), "m" (idtr));
 }
 
-static void raw_strn(void *env, const char *s, size_t n) {
-    for (; n--; s++) {
-        if (*s == '\n') {
-            serial_write_raw("\r", 1);
-        }
-        serial_write_raw(s, 1);
-    }
-}
-static const mp_print_t raw = { NULL, raw_strn };
-
 // Frames of bytecode lie on MicroPython's own stack, unlinked; each begins with its
 // function object and holds a pointer into itself, by which it is known. Innermost first.
 static void print_python_stack(void) {
@@ -73,15 +63,16 @@ static void print_python_stack(void) {
         bool pointer = *p % 8 == 0 && *p >= (uintptr_t)_text_start && *p < (uintptr_t)bootinfo.free_end;
         if (pointer && s->sp >= s->state - 1 && (uint64_t *)s->sp <= end
             && (s->fun_bc->base.type == &mp_type_fun_bc || s->fun_bc->base.type == &mp_type_gen_wrap)) {
-            mp_printf(&raw, shown++ ? " < %q" : "  in %q", mp_obj_fun_get_name(MP_OBJ_FROM_PTR(s->fun_bc)));
+            qstr name = mp_obj_fun_get_name(MP_OBJ_FROM_PTR(s->fun_bc));
+            mp_printf(&mp_plat_print, shown++ ? " < %q" : "  in %q", name);
         }
     }
-    mp_print_str(&raw, shown ? "\n" : "");
+    mp_print_str(&mp_plat_print, shown ? "\n" : "");
 }
 
 void fatal(const char *why) {
     irq_off();
-    mp_printf(&raw, "\nFATAL: %s\n", why);
+    mp_printf(&mp_plat_print, "\nFATAL: %s\n", why);
     print_python_stack();
     power_off(STATUS);
 }
@@ -102,20 +93,20 @@ void on_fault(const frame_t *f) {
     }
     again = true;
     const char *kind = f->vector < MP_ARRAY_SIZE(kinds) ? kinds[f->vector] : "?";
-    mp_printf(&raw, "\nFAULT: %s", kind);
+    mp_printf(&mp_plat_print, "\nFAULT: %s", kind);
     if (f->vector == 14) {
         uint64_t guard = (uintptr_t)stack_guard;
-        mp_printf(&raw, " (%s of %p%s)",
+        mp_printf(&mp_plat_print, " (%s of %p%s)",
             f->error & 16 ? "execution" : f->error & 2 ? "write" : "read", (void *)cr2,
             cr2 >= guard && cr2 < guard + 4096 ? ", stack overflow" : cr2 < 4096 ? ", null pointer" : "");
     }
-    mp_printf(&raw, " at %p, error %x\n", (void *)f->rip, (unsigned)f->error);
+    mp_printf(&mp_plat_print, " at %p, error %x\n", (void *)f->rip, (unsigned)f->error);
     print_python_stack();
     for (unsigned i = 0; i < sizeof(*f) / 8; i++) {
         uint64_t v = ((const uint64_t *)f)[i];
-        mp_printf(&raw, "  %s %08x%08x%s", names[i], (unsigned)(v >> 32), (unsigned)v,
+        mp_printf(&mp_plat_print, "  %s %08x%08x%s", names[i], (unsigned)(v >> 32), (unsigned)v,
             i % 4 == 3 ? "\n" : "");
     }
-    mp_print_str(&raw, "\n");
+    mp_print_str(&mp_plat_print, "\n");
     power_off(STATUS);
 }
