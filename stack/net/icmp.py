@@ -28,7 +28,7 @@ _MAX_PINGS = const(256)  # a program's doing; one identifier each
 
 # RFC 1122, sections 3.2.2.1 and 4.2.3.9, as Linux's errno values; by code of "unreachable".
 _UNREACHABLE = (
-    errors.ENETUNREACH, errors.EHOSTUNREACH, errors.EPROTONOSUPPORT, errors.ECONNREFUSED,
+    errors.ENETUNREACH, errors.EHOSTUNREACH, errors.ENOPROTOOPT, errors.ECONNREFUSED,
     errors.EMSGSIZE, errors.EOPNOTSUPP, errors.ENETUNREACH, errors.EHOSTUNREACH,
     errors.EHOSTUNREACH, errors.ENETUNREACH, errors.EHOSTUNREACH, errors.ENETUNREACH,
     errors.EHOSTUNREACH, errors.EHOSTUNREACH, errors.EHOSTUNREACH, errors.EHOSTUNREACH,

@@ -88,7 +88,7 @@ def test_silent():
 ERRORS = (
     ("net", error(3, 0, ours()), 101, 0),
     ("host", error(3, 1, ours()), 113, 0),
-    ("protocol", error(3, 2, ours()), 93, 0),
+    ("protocol", error(3, 2, ours()), 92, 0),
     ("port", error(3, 3, ours()), 111, 0),
     ("frag needed", error(3, 4, ours(), 1400), 90, 1400),
     ("filtered", error(3, 13, ours()), 113, 0),
