@@ -125,6 +125,7 @@ def _on_acked(c, acked, now):
         # New data was acknowledged: the path works again, whatever the estimate.
         c.rtt.backoff = 0
     c.progress_at = now
+    c.soft_error = 0  # what stood in the way does so no longer
     # RFC 6298 (5.2), (5.3).
     c.rexmit_at = NEVER if una == c.snd_max else now + c.rtt.rto_us
     if c.dupacks or c.recovering:
@@ -328,6 +329,7 @@ def _handshake_done(c, h, now):
     if h.ack - c.snd_nxt & _M < _HALF:
         c.snd_nxt = h.ack
     c.progress_at = now
+    c.soft_error = 0
     c.rexmit_at = NEVER
     if c.timing:
         c.timing = False

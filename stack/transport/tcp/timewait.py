@@ -50,7 +50,7 @@ class TimeWait:
             return
         if flags & SYN and not flags & ACK:
             ahead = h.seq - self.rcv_nxt & _M
-            if 0 < ahead < _HALF:
+            if ahead < _HALF:
                 # RFC 9293 3.6.1 (MAY-2), RFC 6191: a new SYN with a larger number may
                 # reopen the connection.
                 self.owner.reopen(self, h, now)
