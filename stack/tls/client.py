@@ -12,8 +12,10 @@ Not implemented: post-handshake authentication, external PSKs, ECH.
 
 from stack.tls import alert, groups, messages, schedule, signatures, verify
 from stack.tls import events as ev
+from stack.tls import extensions as ext
 from stack.tls.alert import TlsError
 from stack.tls.connection import Connection
+from stack.tls.extensions import TLS12, TLS13
 from stack.tls.messages import (
     CERTIFICATE,
     CERTIFICATE_REQUEST,
@@ -22,8 +24,6 @@ from stack.tls.messages import (
     FINISHED,
     NEW_SESSION_TICKET,
     SERVER_HELLO,
-    TLS12,
-    TLS13,
 )
 from stack.tls.tickets import MAX_LIFETIME_S, Session
 from stack.tls.x509.name import parse_ip, valid_dns
@@ -135,40 +135,40 @@ class _Offer:
         x = []
         if self.grease:
             a, b, d, e = self.grease
-            suites.insert(0, messages.grease(a))
-            named.insert(0, messages.grease(b))
-            versions.insert(0, messages.grease(d))
+            suites.insert(0, ext.grease(a))
+            named.insert(0, ext.grease(b))
+            versions.insert(0, ext.grease(d))
             if not retry_group:
-                shares.insert(0, (messages.grease(b), b"\x00"))
-            x.append((messages.grease(e), b""))
+                shares.insert(0, (ext.grease(b), b"\x00"))
+            x.append((ext.grease(e), b""))
         if c.host and parse_ip(c.host) is None:
-            x.append((messages.EXT_SERVER_NAME, messages.server_name_body(c.host.rstrip("."))))
-        x.append((messages.EXT_SUPPORTED_GROUPS, messages.u16s_body(named)))
-        x.append((messages.EXT_SIGNATURE_ALGORITHMS, messages.u16s_body(config.schemes)))
+            x.append((ext.EXT_SERVER_NAME, ext.server_name_body(c.host.rstrip("."))))
+        x.append((ext.EXT_SUPPORTED_GROUPS, ext.u16s_body(named)))
+        x.append((ext.EXT_SIGNATURE_ALGORITHMS, ext.u16s_body(config.schemes)))
         x.append((
-            messages.EXT_SIGNATURE_ALGORITHMS_CERT,
-            messages.u16s_body(signatures.CERTIFICATE_SCHEMES),
+            ext.EXT_SIGNATURE_ALGORITHMS_CERT,
+            ext.u16s_body(signatures.CERTIFICATE_SCHEMES),
         ))  # fmt: skip
         if config.alpn:
-            x.append((messages.EXT_ALPN, messages.alpn_body(config.alpn)))
+            x.append((ext.EXT_ALPN, ext.alpn_body(config.alpn)))
         if config.staple:
-            x.append((messages.EXT_STATUS_REQUEST, b"\x01\x00\x00\x00\x00"))
-        x.append((messages.EXT_SCT, b""))
+            x.append((ext.EXT_STATUS_REQUEST, b"\x01\x00\x00\x00\x00"))
+        x.append((ext.EXT_SCT, b""))
         if config.record_size_limit:
-            x.append((messages.EXT_RECORD_SIZE_LIMIT, messages.u16_body(config.record_size_limit)))
-        x.append((messages.EXT_SUPPORTED_VERSIONS, messages.versions_body(versions)))
+            x.append((ext.EXT_RECORD_SIZE_LIMIT, ext.u16_body(config.record_size_limit)))
+        x.append((ext.EXT_SUPPORTED_VERSIONS, ext.versions_body(versions)))
         if cookie is not None:
-            x.append((messages.EXT_COOKIE, messages.cookie_body(cookie)))
-        x.append((messages.EXT_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"))
-        x.append((messages.EXT_KEY_SHARE, messages.key_shares_body(shares)))
+            x.append((ext.EXT_COOKIE, ext.cookie_body(cookie)))
+        x.append((ext.EXT_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"))
+        x.append((ext.EXT_KEY_SHARE, ext.key_shares_body(shares)))
         if self.early:
-            x.append((messages.EXT_EARLY_DATA, b""))
+            x.append((ext.EXT_EARLY_DATA, b""))
         if self.grease:
-            x.append((messages.grease(e + 1), b"\x00"))
+            x.append((ext.grease(e + 1), b"\x00"))
         if s is not None:
             size = s.suite.hash.digest_size
             ids = [(s.ticket, s.obfuscated_age(c.now))]
-            x.append((messages.EXT_PRE_SHARED_KEY, messages.psk_body(ids, (size,))))
+            x.append((ext.EXT_PRE_SHARED_KEY, ext.psk_body(ids, (size,))))
         self.types = tuple([kind for kind, _ in x])
         raw = messages.push_client_hello(self.random, self.session_id, suites, x)
         if s is not None:
@@ -263,9 +263,9 @@ def _handshake(c):
     c.early_data_accepted = _check_extensions(c, found, offer, resumed)
     if offer.early and not c.early_data_accepted:
         yield ev.WRITE_KEY, suite, client_secret
-    if messages.EXT_RECORD_SIZE_LIMIT in found:
-        theirs = messages.pull_record_size_limit(found[messages.EXT_RECORD_SIZE_LIMIT])
-        messages.end(found[messages.EXT_RECORD_SIZE_LIMIT], "record_size_limit")
+    if ext.EXT_RECORD_SIZE_LIMIT in found:
+        theirs = ext.pull_record_size_limit(found[ext.EXT_RECORD_SIZE_LIMIT])
+        ext.end(found[ext.EXT_RECORD_SIZE_LIMIT], "record_size_limit")
         yield ev.LIMITS, min(config.record_size_limit, 16385), min(theirs, 16385)
 
     # [CertificateRequest, Certificate, CertificateVerify]
@@ -343,7 +343,7 @@ def _may_send_early(c, s):
 
 def _check_server_hello(hello, offer, config):
     """The suite of a ServerHello or HelloRetryRequest. Sections 4.1.3, 4.1.4, 4.2.1."""
-    if messages.EXT_SUPPORTED_VERSIONS not in hello.extensions:
+    if ext.EXT_SUPPORTED_VERSIONS not in hello.extensions:
         # "TLS 1.3 clients ... MUST check that the last 8 bytes are not equal to either of
         # these values ... abort the handshake with an illegal_parameter alert."
         if hello.random[24:] in (messages.DOWNGRADE_TLS12, messages.DOWNGRADE_TLS11):
@@ -353,8 +353,8 @@ def _check_server_hello(hello, offer, config):
             "the server speaks TLS 1.%d at most, and nothing before TLS 1.3 is spoken here"
             % max(0, min(hello.version - 0x0301, 2)),
         )
-    version = messages.pull_u16_only(
-        hello.extensions[messages.EXT_SUPPORTED_VERSIONS], "supported_versions"
+    version = ext.pull_u16_only(
+        hello.extensions[ext.EXT_SUPPORTED_VERSIONS], "supported_versions"
     )
     if version != TLS13 or hello.version != TLS12:
         raise _illegal("the version 0x%04x was not offered" % version)
@@ -371,12 +371,12 @@ def _check_server_hello(hello, offer, config):
 def _check_retry(hello, offer, config):
     """(group or 0, cookie or None) of a HelloRetryRequest. Section 4.1.4."""
     group, cookie = 0, None
-    if messages.EXT_COOKIE in hello.extensions:
-        r = hello.extensions[messages.EXT_COOKIE]
-        cookie = messages.pull_vec16(r, 1)
-        messages.end(r, "cookie")
-    if messages.EXT_KEY_SHARE in hello.extensions:
-        group = messages.pull_u16_only(hello.extensions[messages.EXT_KEY_SHARE], "key_share")
+    if ext.EXT_COOKIE in hello.extensions:
+        r = hello.extensions[ext.EXT_COOKIE]
+        cookie = ext.pull_vec16(r, 1)
+        ext.end(r, "cookie")
+    if ext.EXT_KEY_SHARE in hello.extensions:
+        group = ext.pull_u16_only(hello.extensions[ext.EXT_KEY_SHARE], "key_share")
         # 4.2.8: "(1) the selected_group field corresponds to a group which was provided in
         # supported_groups ... and (2) does not correspond to a group ... in key_share".
         if group not in config.groups or group in offer.shares:
@@ -390,9 +390,9 @@ def _check_retry(hello, offer, config):
 
 def _check_psk(hello, s, suite):
     """True if the server took our session. Section 4.2.11."""
-    if messages.EXT_PRE_SHARED_KEY not in hello.extensions:
+    if ext.EXT_PRE_SHARED_KEY not in hello.extensions:
         return False
-    index = messages.pull_u16_only(hello.extensions[messages.EXT_PRE_SHARED_KEY], "pre_shared_key")
+    index = ext.pull_u16_only(hello.extensions[ext.EXT_PRE_SHARED_KEY], "pre_shared_key")
     # "Clients MUST verify that the server's selected_identity is within the range supplied
     # ..., that the server selected a cipher suite indicating a Hash associated with the PSK".
     if index or s.suite.hash is not suite.hash:
@@ -402,9 +402,9 @@ def _check_psk(hello, s, suite):
 
 def _agree(hello, offer):
     """(group, shared secret)."""
-    if messages.EXT_KEY_SHARE not in hello.extensions:
+    if ext.EXT_KEY_SHARE not in hello.extensions:
         raise TlsError(alert.MISSING_EXTENSION, "a ServerHello without key_share")
-    group, share = messages.pull_key_share(hello.extensions[messages.EXT_KEY_SHARE])
+    group, share = ext.pull_key_share(hello.extensions[ext.EXT_KEY_SHARE])
     # 4.2.8: "MUST be in the same group as the KeyShareEntry value offered by the client".
     pair = offer.shares.get(group)
     if pair is None:
@@ -415,18 +415,18 @@ def _agree(hello, offer):
 def _check_extensions(c, found, offer, resumed):
     """Take ALPN from EncryptedExtensions; True if early data were accepted."""
     c.alpn = None
-    if messages.EXT_ALPN in found:
-        protocols = messages.pull_alpn(found[messages.EXT_ALPN])
-        messages.end(found[messages.EXT_ALPN], "ALPN")
+    if ext.EXT_ALPN in found:
+        protocols = ext.pull_alpn(found[ext.EXT_ALPN])
+        ext.end(found[ext.EXT_ALPN], "ALPN")
         # RFC 7301, 3.1: "MUST contain exactly one ProtocolName".
         if len(protocols) != 1 or protocols[0] not in c.config.alpn:
             raise _illegal("a protocol that was not offered")
         c.alpn = protocols[0]
-    if messages.EXT_SERVER_NAME in found:
-        messages.end(found[messages.EXT_SERVER_NAME], "server_name")
-    if messages.EXT_EARLY_DATA not in found:
+    if ext.EXT_SERVER_NAME in found:
+        ext.end(found[ext.EXT_SERVER_NAME], "server_name")
+    if ext.EXT_EARLY_DATA not in found:
         return False
-    messages.end(found[messages.EXT_EARLY_DATA], "early_data")
+    ext.end(found[ext.EXT_EARLY_DATA], "early_data")
     s = offer.session
     # 4.2.10: the server must have taken the first PSK, its suite and its ALPN.
     if not resumed or c.suite is not s.suite or c.alpn != s.alpn:

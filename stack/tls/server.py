@@ -16,16 +16,17 @@ from micropython import const
 
 from stack.tls import alert, groups, messages, schedule, signatures, verify
 from stack.tls import events as ev
+from stack.tls import extensions as ext
 from stack.tls.alert import TlsError
 from stack.tls.config import CLIENT_CERTIFICATE_REQUIRED, NO_CLIENT_CERTIFICATE
 from stack.tls.connection import Connection
+from stack.tls.extensions import TLS13
 from stack.tls.messages import (
     CERTIFICATE,
     CERTIFICATE_VERIFY,
     CLIENT_HELLO,
     END_OF_EARLY_DATA,
     FINISHED,
-    TLS13,
 )
 from stack.tls.tickets import TicketState
 from stack.tls.x509.certificate import Certificate
@@ -78,8 +79,8 @@ def _handshake(c):
             hello.session_id,
             suite.id,
             (
-                (messages.EXT_SUPPORTED_VERSIONS, messages.u16_body(TLS13)),
-                (messages.EXT_KEY_SHARE, messages.u16_body(group)),
+                (ext.EXT_SUPPORTED_VERSIONS, ext.u16_body(TLS13)),
+                (ext.EXT_KEY_SHARE, ext.u16_body(group)),
             ),
         )
         transcript.add(raw)
@@ -127,11 +128,11 @@ def _handshake(c):
     ours, secret = groups.generate(group, c.rng, False).answer(share)
     server_random = c.rng(32)
     extensions = [
-        (messages.EXT_KEY_SHARE, messages.key_share_body(group, ours)),
-        (messages.EXT_SUPPORTED_VERSIONS, messages.u16_body(TLS13)),
+        (ext.EXT_KEY_SHARE, ext.key_share_body(group, ours)),
+        (ext.EXT_SUPPORTED_VERSIONS, ext.u16_body(TLS13)),
     ]
     if state is not None:
-        extensions.insert(0, (messages.EXT_PRE_SHARED_KEY, messages.u16_body(index)))
+        extensions.insert(0, (ext.EXT_PRE_SHARED_KEY, ext.u16_body(index)))
     raw = messages.push_server_hello(server_random, hello.session_id, suite.id, extensions)
     transcript.add(raw)
     yield ev.SEND, raw
@@ -370,29 +371,29 @@ def _extensions(c, hello):
     """The body of EncryptedExtensions, a list."""
     x = []
     if c.config.announce_groups:
-        x.append((messages.EXT_SUPPORTED_GROUPS, messages.u16s_body(c.config.groups)))
+        x.append((ext.EXT_SUPPORTED_GROUPS, ext.u16s_body(c.config.groups)))
     if c.config.record_size_limit and hello.record_size_limit:
-        limit = messages.u16_body(c.config.record_size_limit)
-        x.append((messages.EXT_RECORD_SIZE_LIMIT, limit))
+        limit = ext.u16_body(c.config.record_size_limit)
+        x.append((ext.EXT_RECORD_SIZE_LIMIT, limit))
     if hello.server_name:
-        x.append((messages.EXT_SERVER_NAME, b""))
+        x.append((ext.EXT_SERVER_NAME, b""))
     if c.alpn is not None:
-        x.append((messages.EXT_ALPN, messages.alpn_body([c.alpn])))
+        x.append((ext.EXT_ALPN, ext.alpn_body([c.alpn])))
     if c.early_data_accepted:
-        x.append((messages.EXT_EARLY_DATA, b""))
+        x.append((ext.EXT_EARLY_DATA, b""))
     return x
 
 
 def _certificate_request(c):
     x = [
-        (messages.EXT_SIGNATURE_ALGORITHMS, messages.u16s_body(c.config.schemes)),
+        (ext.EXT_SIGNATURE_ALGORITHMS, ext.u16s_body(c.config.schemes)),
         (
-            messages.EXT_SIGNATURE_ALGORITHMS_CERT,
-            messages.u16s_body(signatures.CERTIFICATE_SCHEMES),
+            ext.EXT_SIGNATURE_ALGORITHMS_CERT,
+            ext.u16s_body(signatures.CERTIFICATE_SCHEMES),
         ),
     ]
     if c.config.grease:
-        x.append((messages.grease(c.rng(1)[0]), b""))
+        x.append((ext.grease(c.rng(1)[0]), b""))
     return messages.push_certificate_request(b"", x)
 
 
@@ -428,7 +429,7 @@ def _ticket(c, resumption, i, peer_until):
         return None
     x = []
     if config.early_data:
-        x.append((messages.EXT_EARLY_DATA, config.early_data.to_bytes(4, "big")))
+        x.append((ext.EXT_EARLY_DATA, config.early_data.to_bytes(4, "big")))
     if config.grease:
-        x.append((messages.grease(c.rng(1)[0]), b""))
+        x.append((ext.grease(c.rng(1)[0]), b""))
     return messages.push_new_session_ticket(state.lifetime_s, state.age_add, nonce, ticket, x)

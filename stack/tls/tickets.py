@@ -13,7 +13,7 @@ from micropython import const
 from stack.core.cursor import Reader, Writer
 from stack.core.errors import ProtocolError
 from stack.crypto.aead import ChaCha20Poly1305
-from stack.tls.messages import pull_vec8, pull_vec16, push_vec8, push_vec16
+from stack.tls.extensions import pull_vec8, pull_vec16, push_vec8, push_vec16
 from stack.tls.schedule import suite_by_id
 
 # "Servers MUST NOT use any value greater than 604800 seconds (7 days)."

@@ -5,6 +5,7 @@ with one message changed, so that everything else about it is right.
 """
 
 from stack.tls import alert, messages
+from stack.tls import extensions as ext
 from stack.tls.config import CLIENT_CERTIFICATE_REQUIRED
 from stack.tls.tickets import Sessions, TicketKeys
 from tests.unit.tls.hostile import (
@@ -157,16 +158,16 @@ CLIENT_CASES = (
     ("a share twice", ILLEGAL, _ch(set_ext(51, lambda b: b"\0\x48" + b[-36:] * 2)),
      {"client": {"grease": False}}),
     ("a share of a group not listed", ILLEGAL,
-     _ch(set_ext(51, messages.key_shares_body([(0x17, b"\4" + bytes(64))])))),
-    ("X25519: zero", ILLEGAL, _ch(set_ext(51, messages.key_shares_body([(0x1D, bytes(32))])))),
-    ("X25519: short", ILLEGAL, _ch(set_ext(51, messages.key_shares_body([(0x1D, b"\5" * 31)])))),
+     _ch(set_ext(51, ext.key_shares_body([(0x17, b"\4" + bytes(64))])))),
+    ("X25519: zero", ILLEGAL, _ch(set_ext(51, ext.key_shares_body([(0x1D, bytes(32))])))),
+    ("X25519: short", ILLEGAL, _ch(set_ext(51, ext.key_shares_body([(0x1D, b"\5" * 31)])))),
     ("P-256: not on the curve", ILLEGAL,
-     _ch(set_ext(51, messages.key_shares_body([(0x17, b"\4" + b"\1" * 64)]))), P256),
+     _ch(set_ext(51, ext.key_shares_body([(0x17, b"\4" + b"\1" * 64)]))), P256),
     ("P-256: compressed", ILLEGAL,
-     _ch(set_ext(51, messages.key_shares_body([(0x17, b"\2" + b"\1" * 32)]))), P256),
+     _ch(set_ext(51, ext.key_shares_body([(0x17, b"\2" + b"\1" * 32)]))), P256),
     ("ML-KEM: not reduced", ILLEGAL, _ch(set_ext(51, _unreduced)), HYBRID),
     ("ML-KEM: cut short", ILLEGAL,
-     _ch(set_ext(51, messages.key_shares_body([(0x11EC, bytes(1215))]))), HYBRID),
+     _ch(set_ext(51, ext.key_shares_body([(0x11EC, bytes(1215))]))), HYBRID),
     ("an empty share", DECODE, _ch(set_ext(51, b"\0\4\0\x1d\0\0"))),
     ("no protocol in common", alert.NO_APPLICATION_PROTOCOL, _ch(lambda r: r),
      {"client": {"alpn": [b"h2"]}, "server": {"alpn": [b"http/1.1"]}}),
@@ -202,9 +203,9 @@ CLIENT_CASES = (
     ("an empty session", DECODE, _ch(_binder(b"\0\6\0\0\0\0\0\0\0\x21\x20" + bytes(32))), RESUME),
     # After a retry
     ("the same share after a retry", ILLEGAL,
-     _second(set_ext(51, messages.key_shares_body([(0x1D, b"\5" * 32)]))), RETRIED),
+     _second(set_ext(51, ext.key_shares_body([(0x1D, b"\5" * 32)]))), RETRIED),
     ("two shares after a retry", ILLEGAL,
-     _second(set_ext(51, lambda b: messages.key_shares_body(
+     _second(set_ext(51, lambda b: ext.key_shares_body(
          [(0x17, b[-65:]), (0x1D, b"\5" * 32)]))),
      RETRIED),
     ("no share after a retry", ILLEGAL, _second(set_ext(51, b"\0\0")), RETRIED),

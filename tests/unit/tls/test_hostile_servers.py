@@ -5,6 +5,7 @@ with one message changed, so that everything else about it is right.
 """
 
 from stack.tls import alert, messages
+from stack.tls import extensions as ext
 from stack.tls.config import CLIENT_CERTIFICATE_REQUIRED
 from stack.tls.tickets import Sessions, TicketKeys
 from tests.unit.tls.hostile import (
@@ -71,7 +72,7 @@ RETRY = {"client": {"groups": BOTH}, "server": {"groups": BOTH[1:]}}
 
 
 def _share(group, data):
-    return set_ext(51, messages.key_share_body(group, data))
+    return set_ext(51, ext.key_share_body(group, data))
 
 
 def _hello(change):
@@ -126,7 +127,7 @@ def _retry_for(group):
 
 def _point(change):
     """The server's P-256 point changed."""
-    return set_ext(51, lambda b: messages.key_share_body(0x0017, change(b[4:])))
+    return set_ext(51, lambda b: ext.key_share_body(0x0017, change(b[4:])))
 
 
 def _sign_as_client(machine, raw):
@@ -183,7 +184,7 @@ SERVER_CASES = (
      _hello(_point(lambda b: b"\4" + b"\xff" * 32 + b[33:])), P256),
     ("P-256: hybrid form", ILLEGAL, _hello(_point(lambda b: b"\6" + b[1:])), P256),
     ("ML-KEM: cut short", ILLEGAL,
-     _hello(set_ext(51, lambda b: messages.key_share_body(0x11EC, b[4:-1]))), HYBRID),
+     _hello(set_ext(51, lambda b: ext.key_share_body(0x11EC, b[4:-1]))), HYBRID),
     ("ML-KEM: the X25519 half zero", ILLEGAL, _hello(set_ext(51, lambda b: b[:-32] + bytes(32))),
      HYBRID),
     # An altered ciphertext gives another secret (implicit rejection), so the next record fails.
