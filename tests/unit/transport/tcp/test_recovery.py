@@ -89,6 +89,8 @@ def test_duplicates_after_progress_count_anew():
 NO_DUPLICATES = (
     ("(b) data", lambda i: seg("A", seq=R + 1 + 3 * i, ack=ISN, data=b"abc")),
     ("(b) data again", lambda i: seg("A", seq=R + 1, ack=ISN, data=b"abc")),
+    ("(b) data behind a gap", lambda i: seg("A", seq=R + 100 + 3 * i, ack=ISN, data=b"abc")),
+    ("(c) a FIN behind a gap", lambda i: seg("FA", seq=R + 100, ack=ISN)),
     ("(d) an older number", lambda i: seg("A", ack=ISN - 1)),
     ("(e) a window that opens", lambda i: seg("A", ack=ISN, wnd=60000 + i + 1)),
     ("(e) a window that closes", lambda i: seg("A", ack=ISN, wnd=60000 - i - 1)),

@@ -11,6 +11,7 @@ from tests.unit.transport.tcp.harness import (
     PEER,
     PEER_PORT,
     SEC,
+    START,
     L,
     R,
     assert_clean,
@@ -93,7 +94,7 @@ def test_what_is_acknowledged_at_once():
             send(s, first, at=0)
             drain(s)
         send(s, g)
-        expect(s, seg("A", ack=ack)), why
+        assert expect(s, seg("A", ack=ack)).at == s.now - START, why
 
 
 # -- window probes
