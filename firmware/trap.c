@@ -104,9 +104,8 @@ void on_fault(const frame_t *f) {
     print_python_stack();
     for (unsigned i = 0; i < sizeof(*f) / 8; i++) {
         uint64_t v = ((const uint64_t *)f)[i];
-        mp_printf(&mp_plat_print, "  %s %08x%08x%s", names[i], (unsigned)(v >> 32), (unsigned)v,
-            i % 4 == 3 ? "\n" : "");
+        mp_printf(&mp_plat_print, "  %s %016lx%s", names[i], v, i % 4 == 3 ? "\n" : "");
     }
-    mp_print_str(&mp_plat_print, "\n");
+    mp_printf(&mp_plat_print, "  cr2 %016lx\n", cr2);
     power_off(STATUS);
 }
