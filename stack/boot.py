@@ -9,7 +9,7 @@ import sys
 
 from micropython import const
 
-from stack import config
+from stack import config, crypto
 
 # How long a boot waits for an address before the prompt appears without one.
 _LEASE_WAIT_US = const(2000000)
@@ -258,6 +258,7 @@ def main(hw):
     app = mount_initrd(hw, say)
     search_path(app)
     sys.modules["sys"] = Sys()
+    crypto.machine = hw
     runtime = start_host(hw, cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)

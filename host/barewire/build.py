@@ -64,6 +64,7 @@ def _build(image, manifest, work, jobs, verbose):
     cross = mpy_cross(tree, jobs)
     out = os.path.join(work, "images", image)
     os.makedirs(out, exist_ok=True)
+    _assemble_kernels(os.path.join(work, "gen", "crypto_kernels.py"))
     _forget_frozen_if_files_went(image, out)
     args = ["-C", os.path.join(TOP, "firmware"), "-j%d" % jobs, "MPY=" + tree]
     args += ["BUILD=" + os.path.join(work, "firmware"), "OUT=" + out, "MANIFEST=" + manifest]
@@ -80,6 +81,24 @@ def _build(image, manifest, work, jobs, verbose):
         shutil.copyfile(built, elf + ".new")
         os.rename(elf + ".new", elf)
     return elf
+
+
+def _assemble_kernels(path):
+    """Write the machine code of stack/crypto as a module; untouched if it is the same."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "stack.crypto.asm.build", path + ".new"],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join((os.path.join(TOP, "host", "shim"), TOP))),
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise BuildError("assembling stack/crypto failed: %s" % done.stderr.strip()[-1000:])
+    if os.path.exists(path) and open(path, "rb").read() == open(path + ".new", "rb").read():
+        os.remove(path + ".new")
+    else:
+        os.rename(path + ".new", path)
 
 
 def mpy_cross(tree, jobs=1):

@@ -4,13 +4,15 @@ Three tiers have the same functions and pass the same tests:
 
     plain    Python integers (plain.py, ec.py)          CPython's default
     viper    MicroPython's viper emitter (viper.py)     MicroPython's default
-    asm      machine code, assembled at build time      after start(hw)
+    asm      machine code, assembled at build time      the image's default; else start(hw)
 
 Callers say `kernels.sha256(...)`, so that a change of tier is seen. Objects
 that keep a tier's state (an AEAD's key) belong to the tier that made them.
 """
 
 import sys
+
+from stack import crypto
 
 # What the kernels are. A tier that lacks one takes it from the tier before.
 NAMES = (
@@ -28,7 +30,8 @@ _asm = None
 def __getattr__(name):
     # A kernel is not there yet: nothing was loaded.
     if name in NAMES and name not in globals():
-        use(tier)
+        if crypto.machine is None or start(crypto.machine) != "asm":
+            use(tier)
         return globals()[name]
     raise AttributeError(name)
 
