@@ -28,9 +28,11 @@ class Loopback:
         self._buffers = buffers
         self._arena = None  # a Frame, made when first needed
         self._head = self._tail = None
+        self._queued = self._done = 0
 
     def tx(self, frame):
         """Queue the frame: as many as the pool has."""
+        self._queued += 1
         frame.next = None
         if self._head is None:
             self._head = frame
@@ -58,6 +60,7 @@ class Loopback:
                 f.csum_start = 0
                 sink(f)
                 f.release()
+            self._done += 1
         return n
 
     def _join(self, f):
@@ -86,6 +89,12 @@ class Loopback:
     def tx_space(self):
         return 1024
 
+    def tx_mark(self):
+        return self._queued
+
+    def tx_passed(self, mark):
+        return self._done >= mark
+
     def sleep(self):
         return self._head is not None
 
@@ -101,3 +110,4 @@ class Loopback:
             self._head = f.next
             f.next = None
             f.release()
+        self._done = self._queued
