@@ -1,0 +1,240 @@
+"""The data path allocates nothing: proved under the heap's lock, in the image.
+
+A whole host is under it: Ethernet, IPv4, TCP, the frame that goes out. Elsewhere `copy`
+is Python and allocates; there these tests only run the path.
+"""
+
+import micropython
+
+from stack.core import be, checksum
+from stack.core.frame import CAP_RX_CSUM, CAP_TSO4, CAP_TX_CSUM, Frame
+from stack.wire import tcp as wire
+from tests.unit.net.support import A, B, ip_packet, ready
+
+try:
+    import hw
+except ImportError:
+    hw = None
+
+_N = 12  # segments under one lock
+_MSS = 1460
+_PORT = 80
+_PEER_PORT = 4000
+_OFF = 17
+_TCP = _OFF + 34  # Ethernet and IPv4 in front
+_FLAGS = {"A": wire.ACK, "S": wire.SYN, "PA": wire.PSH | wire.ACK}
+
+
+class Sink:
+    """A device that takes everything, keeps nothing, and remembers the last ACK number."""
+
+    gso_max = 65455
+    link_up = True
+
+    def __init__(self, caps):
+        self.caps = caps
+        self.n = self.seq = self.ack = self.bytes = 0
+
+    def tx(self, f):
+        o = f.off + 34
+        self.n += 1
+        self.seq = be.get32(f.buf, o + 4)
+        self.ack = be.get32(f.buf, o + 8)
+        self.bytes += f.end - o - 20 + f.data_len
+        f.release()
+        return True
+
+    def flush(self):
+        pass
+
+    def tx_space(self):
+        return 64
+
+    def tx_mark(self):
+        return 0
+
+    def tx_passed(self, mark):
+        return True
+
+
+class Waker:
+    def wake(self, endpoint):
+        pass
+
+
+def _packet(flags, seq, ack, n, options=b""):
+    hl = 20 + len(options)
+    b = bytearray(hl + n)
+    control = wire.control(hl, _FLAGS[flags], 0xFFFF)
+    wire.build(b, 0, _PEER_PORT << 16 | _PORT, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, control, 0)
+    b[20:hl] = options
+    for i in range(n):
+        b[hl + i] = i * 7 & 0xFF
+    pseudo = bytearray(12)
+    be.put32(pseudo, 0, B)
+    be.put32(pseudo, 4, A)
+    pseudo[9] = 6
+    be.put16(pseudo, 10, hl + n)
+    be.put16(b, 16, checksum.checksum(b, 0, hl + n, checksum.add(pseudo, 0, 12, 0)))
+    return ip_packet(6, bytes(b), src=B, dst=A)
+
+
+def _frame(data):
+    f = Frame(bytearray(_OFF + len(data)))
+    f.buf[_OFF:] = data
+    return f
+
+
+class Rig:
+    """A host with one accepted connection, whose peer is this test."""
+
+    def __init__(self, caps=0):
+        self.host, self.iface, _ = ready()
+        self.tcp = self.host.tcp
+        self.iface.device = self.out = Sink(caps)
+        self.iface.tx = self.out.tx
+        self.host.routes.changed()  # paths see the device's caps
+        self.now = 1000000
+        listener = self.tcp.listen(0, _PORT, 4, self.now)
+        self.iface.now = self.now
+        self.seq = 5000
+        self.give(_frame(_packet("S", self.seq, 0, 0, b"\x02\x04\x05\xb4\x01\x03\x03\x07")))
+        self.seq += 1
+        self.iss = self.out.seq + 1
+        self.give(_frame(_packet("A", self.seq, self.iss, 0)))
+        self.conn = listener.accept()
+        self.conn.waker = Waker()
+        assert self.conn.snd_wscale == 7
+
+    def give(self, f):
+        f.off = _OFF
+        f.end = len(f.buf)
+        f.csum_ok = self.out.caps & CAP_RX_CSUM != 0
+        self.iface._sink(f)
+        self.tcp.flush(self.now)
+
+    def data(self, n, count):
+        """`count` frames of the stream, the next n bytes each."""
+        frames = []
+        for _ in range(count):
+            frames.append(_frame(_packet("PA", self.seq, self.iss, n)))
+            self.seq += n
+        return frames
+
+
+def _locked(fn, *args):
+    if hw is not None:
+        micropython.heap_lock()
+    try:
+        fn(*args)
+    finally:
+        if hw is not None:
+            micropython.heap_unlock()
+
+
+def _receive(rig, frames, buf):
+    """Each segment in, its ACK out, and every other time what lies there is read."""
+    i = 0
+    while i < _N:
+        rig.give(frames[i])
+        if i & 1:
+            rig.conn.recv_into(buf, 0, len(buf), rig.now)
+        i += 1
+
+
+def test_receive_in_order():
+    """The Must of this layer: data in, ACK out, read by the program: not one allocation."""
+    for caps in (0, CAP_RX_CSUM | CAP_TX_CSUM):
+        rig = Rig(caps)
+        buf = bytearray(4096)
+        # Once round: the ring gets its storage, names are counted, the timers' heap grows.
+        _receive(rig, rig.data(_MSS, _N), buf)
+        frames = rig.data(_MSS, _N)
+        before = rig.out.n
+        _locked(_receive, rig, frames, buf)
+        assert rig.out.n - before >= _N // 2, "an ACK for every second segment"
+        assert rig.out.ack == rig.seq & 0xFFFFFFFF
+        assert rig.conn.rcv_nxt == rig.seq and rig.conn.rx_bytes == 2 * _N * _MSS
+        while rig.conn.recv_into(buf, 0, 4096, rig.now):
+            pass
+        assert not rig.host.stats.drops, rig.host.stats.drops
+
+
+def _receive_slowly(rig, frames, buf):
+    """With time between: the delayed ACK's timer is armed, expires and is armed again."""
+    i = 0
+    while i < _N:
+        rig.give(frames[i])
+        rig.now += 50000
+        rig.iface.now = rig.now
+        rig.host.timers.expire(rig.now)
+        rig.tcp.flush(rig.now)
+        rig.conn.recv_into(buf, 0, len(buf), rig.now)
+        i += 1
+
+
+def test_delayed_ack():
+    rig = Rig()
+    buf = bytearray(4096)
+    _receive_slowly(rig, rig.data(100, _N), buf)
+    frames = rig.data(100, _N)
+    before = rig.out.n
+    _locked(_receive_slowly, rig, frames, buf)
+    assert rig.out.n - before == _N and rig.out.ack == rig.seq & 0xFFFFFFFF
+
+
+def _send(rig, acks, data, n):
+    """The program writes n bytes, they leave, the peer acknowledges them."""
+    i = 0
+    while i < len(acks):
+        rig.conn.send(data, 0, n, rig.now)
+        rig.tcp.flush(rig.now)
+        rig.give(acks[i])
+        i += 1
+
+
+def test_send():
+    """Small pieces (copied), a segment (named), and 20,000 bytes with and without offload."""
+    for caps in (0, CAP_TX_CSUM, CAP_TX_CSUM | CAP_TSO4):
+        for n in (100, _MSS, 14600):
+            rig = Rig(caps)
+            data = bytearray(n)
+            at = rig.iss
+            acks = []
+            for _ in range(2 * _N):
+                at += n
+                acks.append(_frame(_packet("A", rig.seq, at, 0)))
+            first, then = acks[:_N], acks[_N:]
+            _send(rig, first, data, n)
+            before = rig.out.bytes
+            _locked(_send, rig, then, data, n)
+            assert rig.out.bytes - before == _N * n, (caps, n)
+            assert rig.conn.snd_una == at & 0xFFFFFFFF and not rig.conn.retransmits
+
+
+def _echo(rig, frames, buf, n):
+    i = 0
+    while i < _N:
+        rig.give(frames[i])
+        got = rig.conn.recv_into(buf, 0, n, rig.now)
+        rig.conn.send(buf, 0, got, rig.now)
+        rig.tcp.flush(rig.now)
+        i += 1
+
+
+def test_request_and_answer():
+    """Data that carries ACKs, both ways."""
+    rig = Rig()
+    n = 200
+    buf = bytearray(n)
+    frames = []
+    at = rig.iss
+    for _ in range(2 * _N):
+        frames.append(_frame(_packet("PA", rig.seq, at, n)))
+        rig.seq += n
+        at += n
+    first, then = frames[:_N], frames[_N:]
+    _echo(rig, first, buf, n)
+    _locked(_echo, rig, then, buf, n)
+    assert rig.conn.rx_bytes == rig.conn.tx_bytes == 2 * _N * n
+    assert rig.out.ack == rig.seq & 0xFFFFFFFF
