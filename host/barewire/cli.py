@@ -49,7 +49,8 @@ def _pairs(ctx, param, values):
 
 
 def _bridge(stack, ports):
-    """A lab with DHCP and DNS for the guest; says how to reach it."""
+    """A lab with DHCP, DNS and, where nginx is installed, a page for the guest; says how to
+    reach it."""
     from barewire import services
     from barewire.lab import Lab
 
@@ -59,8 +60,12 @@ def _bridge(stack, ports):
     host = lab.add_host("host", 1)
     services.dnsmasq(host)
     enter = " ".join(lab.namespaces.enter(host.space.index)[:-4])
-    say(f"bridge {lab.subnet}, this side is {host.ip}, DHCP and DNS by dnsmasq; a shell on it:")
-    say(f"  {enter} -- bash")
+    page = ""
+    if shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        services.nginx(host)
+        page = f", http://{services.DOMAIN}/ by nginx"
+    say(f"bridge {lab.subnet}, this side is {host.ip}, DHCP and DNS by dnsmasq{page}")
+    say(f"a shell on this side: {enter} bash")
     return lab.tap()
 
 
