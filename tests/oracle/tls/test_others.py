@@ -306,12 +306,23 @@ def _python_server(context):
         thread.join(TIMEOUT)
 
 
+def _want(context, group):
+    """Let CPython's ssl use this group alone, or, for X25519, first."""
+    name = {"X25519": "X25519", "P-256": "prime256v1", "P-384": "secp384r1"}[group]
+    try:
+        context.set_ecdh_curve(name)
+    except ssl.SSLError:
+        # Some builds take names of EC_KEY curves only; their OpenSSL has X25519 first anyway,
+        # and the group in use is asserted where it is ours to see.
+        if group != "X25519":
+            raise
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_client_python(files, kind):
-    curves = {"X25519": "X25519", "P-256": "prime256v1", "P-384": "secp384r1"}
     for group in GROUPS:
         context = python_context(files, True, kind)
-        context.set_ecdh_curve(curves[group])
+        _want(context, group)
         with _python_server(context) as (port, seen):
             for suite in SUITES:
                 with dial(port, _only(suite, group)) as w:
@@ -338,12 +349,11 @@ def test_client_python_resumption_and_certificate(files):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_server_python(files, kind):
-    curves = {"X25519": "X25519", "P-256": "prime256v1", "P-384": "secp384r1"}
     for suite in SUITES:
         with Listener(server_config(kind, suites=(BY_NAME[suite],))) as s:
             for group in GROUPS:
                 context = python_context(files)
-                context.set_ecdh_curve(curves[group])
+                _want(context, group)
                 with socket.create_connection(("127.0.0.1", s.port), TIMEOUT) as raw:
                     with context.wrap_socket(raw, server_hostname=HOST) as c:
                         c.sendall(b"hello there\n")
