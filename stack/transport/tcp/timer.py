@@ -56,6 +56,8 @@ def on_timer(c, now):
         _on_persist(c, now)
     if now >= c.life_at:
         _on_life(c, now)
+    # What was sent above may have queued us for a later time than what is due next.
+    c.tcp.arm(c, poll_at(c))
 
 
 def _on_retransmission(c, now):
