@@ -170,8 +170,12 @@ def test_peer_that_forgot():
 class Peer:
     """A connection and what was written to and read from it."""
 
-    def __init__(self, conn):
+    def __init__(self, conn, ends, key, now):
         self.conn = conn
+        old = ends.get(key)
+        if old is not None:
+            old.conn.close(now)  # the port came round again
+        ends[key] = self
         self.sent = 0
         self.pieces = []
         self.got = bytearray()
@@ -191,12 +195,12 @@ def _stress(seed, steps, side, wire):
         live = [e for e in ends.values() if not e.closed]
         if what == 0 and opened < 40 and len(live) < 12:
             c = sim.a.tcp.connect(sim.b.addr, 80, sim.now)
-            ends[("a", c.local_port)] = Peer(c)
+            Peer(c, ends, ("a", c.local_port), sim.now)
             opened += 1
         elif what == 1:
             c = listener.accept()
             if c is not None:
-                ends[("b", c.remote_port)] = Peer(c)
+                Peer(c, ends, ("b", c.remote_port), sim.now)
         elif live:
             e = live[r.below(len(live))]
             c = e.conn
@@ -238,10 +242,16 @@ def _stress(seed, steps, side, wire):
             sim.run_for(r.below(SEC))
     # The end: everybody reads what is there and closes.
     listener.close(sim.now)
-    for _ in range(3):
+    open_ones = 1
+    for _ in range(60):
+        if not open_ones:
+            break
+        open_ones = 0
         for e in ends.values():
             if e.closed:
                 continue
+            if not e.conn.eof and e.conn.state != CLOSED:
+                open_ones += 1
             e.conn.shutdown(sim.now)
             while True:
                 n = e.conn.recv_into(buf, 0, len(buf), sim.now)
