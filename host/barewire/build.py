@@ -16,7 +16,7 @@ import sys
 from barewire._fetch import BuildError, micropython
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MAX_IMAGE = 1536 * 1024
+MAX_IMAGE = 2048 * 1024
 EPOCH = "1744675200"  # MicroPython 1.25.0's release: the date in the banner, the same for all
 FROZEN = ("stack", "drivers", os.path.join("images", "lib"))
 
