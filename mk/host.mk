@@ -3,9 +3,10 @@
 VENV := build/venv/bin
 JOBS ?= auto
 PYTEST_ARGS ?=
+PLATFORM ?= all
 ARGS ?=
 
-.PHONY: run test lint help deps deps-test
+.PHONY: run test test-platforms lint help deps deps-test
 
 run: deps ## boot the image in QEMU: a MicroPython prompt, Ctrl-A X leaves (ARGS="FILE -p 8080:80")
 	@$(MAKE) --no-print-directory image
@@ -15,6 +16,10 @@ test: deps-test ## lint, then every test: units, device model, simulations, boot
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory image
 	@$(VENV)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+test-platforms: deps-test ## every boot test on every machine, card and way to boot (PLATFORM=name: on one)
+	@$(MAKE) --no-print-directory image
+	@$(VENV)/python -m pytest -n $(JOBS) --dist worksteal -m boot --platform $(PLATFORM) $(PYTEST_ARGS) tests/boot
 
 lint: deps-test ## ruff
 	@$(VENV)/ruff check .
@@ -27,4 +32,4 @@ deps-test: ## install what `make test` needs (done by `make test`)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort -u | \
-	  awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	  awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'

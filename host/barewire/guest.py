@@ -24,6 +24,7 @@ import pexpect
 import ptyprocess
 
 from barewire import accel, qemu
+from barewire import platform as platforms
 from barewire.console import PROMPT, Console, ReplTimeout
 from barewire.paths import BarewireError, default_image
 
@@ -85,19 +86,22 @@ class Guest:
 
     image: an ELF, build/barewire.elf by default. net: an attachment of barewire.net or
     barewire.lab, or a list of them. mem: MB. append: keys of the kernel command line.
-    initrd: a romfs's path. machine: "q35", "pc" or "microvm". extra: more of QEMU's
-    arguments. logs: a folder for console.log and qemu.log, a temporary one by default.
-    prompt: whether `start` waits for the prompt. console: "stdio" for this process to talk to
-    it, "pty" to leave COM1 on a pty named by `console_path`, for mpremote.
+    initrd: a romfs's path. platform: a name of barewire.platform or a Platform; or just machine:
+    "q35", "pc" or "microvm". extra: more of QEMU's arguments. logs: a folder for console.log
+    and qemu.log, a temporary one by default. prompt: whether `start` waits for the prompt.
+    console: "stdio" for this process to talk to it, "pty" to leave COM1 on a pty named by
+    `console_path`, for mpremote.
     GuestFault when it does not come up."""
 
     def __init__(
         self, image=None, *, net=None, mem=64, append=None, initrd=None, machine="q35",
-        extra=(), logs=None, prompt=True, console="stdio", boot_timeout=30, use_accel=None,
+        platform=None, extra=(), logs=None, prompt=True, console="stdio", boot_timeout=30,
+        use_accel=None,
     ):  # fmt: skip
         self.image = Path(image) if image else default_image()
         self.net = net if isinstance(net, (list, tuple)) else [net] if net else []
-        self.options = {"mem": mem, "append": append, "initrd": initrd, "machine": machine}
+        self.options = {"mem": mem, "append": append, "initrd": initrd}
+        self.platform = platforms.find(platform) if platform else platforms.on_machine(machine)
         self.extra, self.prompt, self.boot_timeout = list(extra), prompt, boot_timeout
         self.console_kind, self.use_accel = console, use_accel
         self._scratch = tempfile.mkdtemp(prefix="bw-")
@@ -118,7 +122,7 @@ class Guest:
         extra += ["-qmp", f"unix:{self._scratch}/qmp,server=on,wait=off", *self.extra]
         argv = qemu.command_line(
             self.image, accel=self.use_accel or accel.choose(self.image), net=self.net,
-            serial=serial, extra=extra, **self.options,
+            platform=self.platform, serial=serial, extra=extra, **self.options,
         )  # fmt: skip
         fds = [fd for n in self.net for fd in n.pass_fds]
         began = time.monotonic()

@@ -5,6 +5,11 @@
     bridged_guest   a Guest on that bridge, with its address
     rig             to make more of both: `rig.lab(...)`, `rig.guest(...)`
     artifacts       the test's own folder, kept only if it fails
+    platform        the barewire.platform.Platform that the test's guests are
+
+Tests marked `core` run on every platform, others on `--platform` (a name of barewire.platform,
+several with commas, or "all"; q35 with virtio-net by default). One marked `virtio` is about
+virtio's properties and is skipped where the card is another.
 
 `@pytest.mark.guest_options(mem=16)` and `@pytest.mark.lab_options(capture_limit=1000)` say
 what `guest`, `bridged_guest` and `lab` are made with. At the end of a test every guest must
@@ -16,6 +21,8 @@ import re
 import shutil
 
 import pytest
+
+from barewire import platform as platforms
 
 _failed = pytest.StashKey()
 _rig = pytest.StashKey()
@@ -29,6 +36,27 @@ class Hooks:
 
 def pytest_addhooks(pluginmanager):
     pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--platform", metavar="NAME", help="what the boot tests boot on: "
+        f"{', '.join(platforms.PLATFORMS)}, several with commas, or all (default: "
+        f"{platforms.DEFAULT}, and tests marked core on all)",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    """A test that boots is one test for each platform that it is to run on."""
+    mark = metafunc.definition.get_closest_marker
+    if "platform" not in metafunc.fixturenames or not mark("boot"):
+        return
+    asked = metafunc.config.getoption("--platform")
+    if asked == "all" or (asked is None and mark("core")):
+        names = list(platforms.PLATFORMS)
+    else:
+        names = (asked or platforms.DEFAULT).split(",")
+    metafunc.parametrize("platform", [platforms.find(n) for n in names], ids=str, indirect=True)
 
 
 def pytest_report_header(config):
@@ -84,8 +112,8 @@ def artifacts(request):
 class Rig:
     """Makes guests and labs for one test, and ends them in the right order."""
 
-    def __init__(self, folder, hook):
-        self.folder, self._hook = folder, hook
+    def __init__(self, folder, hook, platform=None):
+        self.folder, self._hook, self.platform = folder, hook, platform
         self.guests, self.labs = [], []
 
     def lab(self, servers=True, offload=True, **options):
@@ -103,9 +131,10 @@ class Rig:
         return lab
 
     def guest(self, net=None, **options):
-        """A booted Guest; its logs are among the artifacts."""
+        """A booted Guest on the test's platform; its logs are among the artifacts."""
         from barewire.guest import Guest
 
+        options.setdefault("platform", self.platform)
         guest = Guest(net=net, logs=self.folder / f"guest{len(self.guests)}", **options)
         self.guests.append(guest)
         return guest.start()
@@ -172,9 +201,18 @@ def _options(request, name):
 
 
 @pytest.fixture
-def rig(request, artifacts):
+def platform(request):
+    """The Platform that the test's guests are."""
+    made = getattr(request, "param", None) or platforms.find()
+    if request.node.get_closest_marker("virtio") and not made.virtio:
+        pytest.skip(f"about properties of a virtio card; {made} has an {made.nic}")
+    return made
+
+
+@pytest.fixture
+def rig(request, artifacts, platform):
     """A Rig; at the end its guests and captures are checked."""
-    made = Rig(artifacts, request.config.hook)
+    made = Rig(artifacts, request.config.hook, platform)
     request.node.stash[_rig] = made
     yield made
     wrong = made.close()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from functools import lru_cache
 
+from barewire import platform as platforms
 from barewire.paths import BarewireError
 
 # What machine types need beside `-M NAME`.
@@ -45,36 +46,28 @@ def exit_code(status):
 
 
 def command_line(
-    image, *, accel="tcg", machine="q35", mem=64, append=None, initrd=None, net=None,
-    serial=("-serial", "mon:stdio"), extra=(),
+    image, *, accel="tcg", machine="q35", platform=None, mem=64, append=None, initrd=None,
+    net=None, serial=("-serial", "mon:stdio"), extra=(),
 ):  # fmt: skip
     """The argv that boots an image.
 
+    platform: a Platform or a name of barewire.platform; without it a machine type will do.
     mem: MB. append: a dict of keys of the kernel command line. initrd: path of a romfs.
     net: attachments (barewire.net), one network card each. serial: where COM1 goes."""
+    on = platforms.find(platform) if platform else platforms.on_machine(machine)
+    machine = on.machine
     argv = [find(), "-M", _MICROVM if machine == "microvm" else machine]
     argv += MACHINES.get(machine, [])
     argv += accel_arguments(accel)
     argv += ["-m", str(mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
-    argv += ["-kernel", str(image)]
     words = [f"{k}={v}" for k, v in (append or {}).items()]
-    if words:
-        argv += ["-append", " ".join(words)]
-    if initrd:
-        argv += ["-initrd", str(initrd)]
+    argv += on.boot(image, " ".join(words), initrd)
     for i, attachment in enumerate(net or []):
         name = f"net{i}"
         argv += attachment.arguments(name)
-        if machine == "microvm":
-            device = ["virtio-net-device", f"netdev={name}"]
-        else:
-            device = ["virtio-net-pci", f"netdev={name}", "disable-legacy=on", "romfile="]
-        if attachment.mac:
-            device.append(f"mac={attachment.mac}")
-        device += [f"{k}={v}" for k, v in attachment.nic.items()]
-        argv += ["-device", ",".join(device)]
-    return [*argv, *serial, *extra]
+        argv += ["-device", on.card(name, attachment.mac, attachment.nic)]
+    return [*argv, *serial, *on.extra, *extra]
 
 
 class Monitor:

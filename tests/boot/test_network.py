@@ -19,13 +19,14 @@ def answered(lab, guest):
     assert f"{PINGS} received" in out, out
 
 
-def test_dhcp_gives_the_address(bridged_guest, lab):
+@pytest.mark.core
+def test_dhcp_gives_the_address(bridged_guest, lab, platform):
     leases = (lab.directory / "gw-dnsmasq" / "leases").read_text()
     assert bridged_guest.ip in leases
     interface = next(i for i in bridged_guest.eval("net.interfaces()") if i["name"] == "eth0")
     assert bridged_guest.ip in str(interface["ip4"])
     assert interface["mac"] == lab.taps[0].mac
-    assert (interface["mtu"], interface["up"], interface["driver"]) == (1500, True, "virtio-net")
+    assert (interface["mtu"], interface["up"], interface["driver"]) == (1500, True, platform.driver)
 
 
 def test_static_address(rig, lab):
@@ -53,6 +54,7 @@ def test_ping_in_a_busy_loop(bridged_guest, lab):
     answered(lab, bridged_guest)
 
 
+@pytest.mark.core
 def test_ping_of_every_size(bridged_guest, lab):
     # 4,000 bytes go in fragments, both ways.
     for size in (0, 1, 17, 18, 1472, 1473, 4000):
@@ -73,6 +75,7 @@ def test_dns(bridged_guest, lab):
     assert lab.gateway.ip in out and "no such name" in out
 
 
+@pytest.mark.core
 def test_the_page_as_a_person_types_it(bridged_guest):
     child = bridged_guest.friendly()
     child.send("import net\r")
@@ -99,6 +102,7 @@ def test_missing_page_and_refused_connection(bridged_guest, lab):
     assert out.strip() == "ECONNREFUSED"
 
 
+@pytest.mark.virtio
 def test_without_offloads_the_guests_own_checksums_are_right(rig, lab):
     # The device of this guest can neither sum nor cut: all that the capture shows is the stack's.
     nic = {"csum": "off", "guest_csum": "off", "mrg_rxbuf": "off"}
@@ -123,6 +127,7 @@ def test_several_cards_and_machines(rig, lab):
     assert "from the other guest" in running.wait()
 
 
+@pytest.mark.core
 def test_link_goes_down_and_up(bridged_guest, lab):
     wait = (
         "import time\nfor _ in range(1000):\n"

@@ -20,6 +20,7 @@ def ask(child, line, answer):
     assert child.before.decode().replace("\r\n", "\n") == answer
 
 
+@pytest.mark.core
 def test_evaluates(guest):
     ask(guest.friendly(), "6 * 7", "42\n")
 
@@ -92,6 +93,7 @@ def test_ctrl_c_interrupts(guest, busy):
     child.expect_exact("42\r\n")
 
 
+@pytest.mark.core
 def test_ctrl_d_soft_resets(guest):
     child = guest.friendly()
     ask(child, "kept = 1", "")
@@ -137,6 +139,7 @@ def test_files_in_the_ram_file_system(guest):
     assert guest.eval("__import__('os').stat('blob')[6]") == len(data)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("n", [0, 3, 42])
 def test_exit_status(guest, n):
     guest.friendly().send(f"import hw; hw.exit({n})\r")
@@ -153,6 +156,7 @@ def test_sys_exit_at_the_end_of_a_main_run_with_exit_1(rig, artifacts):
     assert guest.wait_exit(10) == 7
 
 
+@pytest.mark.core
 def test_initrd_is_mounted_at_app_and_first_on_the_path(rig, artifacts):
     from barewire import romfs
 

@@ -67,6 +67,7 @@ def test_curl(bridged_guest, lab):
     running.wait()
 
 
+@pytest.mark.core
 def test_nc(bridged_guest, lab):
     running = bridged_guest.run_async(ECHO)
     running.expect("serving")

@@ -146,6 +146,7 @@ def test_100_mb_out_of_the_guest(rig, lab, app, big):
     upload(rig.bridged(lab, initrd=app), lab, big, 120)
 
 
+@pytest.mark.virtio
 @pytest.mark.lab_options(capture_limit=CAPTURED)
 def test_100_mb_into_the_guest_without_offloads(rig, lab, big):
     """Frames of 1,514 bytes and the stack's own checksums, which the capture shows."""

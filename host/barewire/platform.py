@@ -1,0 +1,81 @@
+"""The platforms that the boot tests run on: a machine, a network card, and a way to boot.
+
+One more is one more row of `PLATFORMS`. Tests name none: `Guest(platform=...)` takes a name,
+`pytest --platform NAME|all` chooses, and tests marked `core` run on every one of them.
+"""
+
+from barewire.paths import BarewireError
+
+# A card of QEMU's: (what net.interfaces() calls its driver, properties that every use wants).
+NICS = {
+    "virtio-net-pci": ("virtio-net", ("disable-legacy=on", "romfile=")),
+    "virtio-net-device": ("virtio-net", ()),
+    "e1000": ("e1000", ("romfile=",)),
+    "e1000e": ("e1000e", ("romfile=",)),
+}
+
+
+class Platform:
+    """machine: "q35", "pc" or "microvm". nic: the card, a key of NICS. extra: more of QEMU's
+    arguments."""
+
+    def __init__(self, name, machine, nic="virtio-net-pci", extra=()):
+        self.name, self.machine, self.nic, self.extra = name, machine, nic, tuple(extra)
+
+    def __repr__(self):
+        return self.name
+
+    @property
+    def driver(self):
+        """What net.interfaces() calls the driver of its cards."""
+        return NICS[self.nic][0]
+
+    @property
+    def virtio(self):
+        """Whether its cards are virtio's, with virtio's properties."""
+        return self.nic.startswith("virtio-")
+
+    def boot(self, image, append, initrd):
+        """The arguments that boot `image` with the words `append`. initrd: a path or None."""
+        argv = ["-kernel", str(image)]
+        if append:
+            argv += ["-append", append]
+        return argv + (["-initrd", str(initrd)] if initrd else [])
+
+    def card(self, netdev, mac=None, nic=None):
+        """The value of -device for a card on `netdev`. nic: more properties; "device" among them
+        names another card than the platform's."""
+        properties = dict(nic or {})
+        device = properties.pop("device", self.nic)
+        words = [device, f"netdev={netdev}", *NICS[device][1]]
+        if mac:
+            words.append(f"mac={mac}")
+        return ",".join(words + [f"{k}={v}" for k, v in properties.items()])
+
+
+PLATFORMS = {
+    p.name: p
+    for p in (
+        Platform("q35", "q35"),
+        Platform("pc", "pc"),
+    )
+}
+DEFAULT = "q35"
+
+
+def find(name=None):
+    """The platform of that name, the default one for None; a Platform is returned as it is."""
+    if isinstance(name, Platform):
+        return name
+    try:
+        return PLATFORMS[name or DEFAULT]
+    except KeyError:
+        known = ", ".join(PLATFORMS)
+        raise BarewireError(f"no platform {name}: there are {known}") from None
+
+
+def on_machine(machine):
+    """A machine type with the virtio card that fits it, as a Platform outside of the table."""
+    return Platform(
+        machine, machine, "virtio-net-device" if machine == "microvm" else "virtio-net-pci"
+    )
