@@ -86,68 +86,41 @@ uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
     return flags & (ring_head != ring_tail ? MP_STREAM_POLL_WR | MP_STREAM_POLL_RD : MP_STREAM_POLL_WR);
 }
 
-// ---- the clock: TSC, its rate measured against the PIT; the date from the CMOS clock ----
+// ---- the clock: TSC, its rate measured against the local APIC's timer, which runs at 1 GHz
+// in QEMU and in KVM; the date from the CMOS clock ----
 
-#define PIT_HZ 1193182
-enum { PIT_CH2 = 0x42, PIT_MODE = 0x43, PIT_GATE = 0x61, PIT_OUT = 0x20, PIT_SPAN = PIT_HZ * 3 / 1000 };
+#define TIMER_HZ (1000000000ULL / 16)
+#define SPAN_US 2000
 
 static uint64_t tsc_start;
-static uint64_t us_per_tsc = (1ULL << 32) / 1000;       // 32.32 fixed point; 1 GHz until measured
-static uint64_t lapic_per_us = 62ULL << 32;
-static int64_t unix_base_us;                            // wall clock at tsc_start
+static uint64_t us_per_tsc;             // 32.32 fixed point
+static int64_t unix_base_us;            // wall clock at tsc_start
 
-typedef struct {
-    uint64_t tsc, gap;
-    uint16_t pit;
-    uint32_t lapic;
-} sample_t;
-
-static sample_t sample_once(void) {
-    sample_t s;
-    uint64_t before = rdtsc();
-    outb(PIT_MODE, 0x80);       // latch channel 2
-    s.tsc = rdtsc();
-    s.lapic = LAPIC(LAPIC_TIMER_LEFT);
-    s.gap = rdtsc() - before;
-    s.pit = inb(PIT_CH2);
-    s.pit |= inb(PIT_CH2) << 8;
-    return s;
-}
-
-// The tightest of a few readings: another may have had the host's scheduler in the middle.
-static sample_t sample(void) {
-    sample_t best = sample_once();
-    for (int i = 0; i < 8; i++) {
-        sample_t s = sample_once();
-        if (s.gap < best.gap) {
-            best = s;
+// Both read at one time, the tightest of a few readings: another may have had the host's
+// scheduler in the middle.
+static void sample(uint64_t *tsc, uint32_t *left) {
+    for (uint64_t i = 0, best = NEVER; i < 8; i++) {
+        uint64_t before = rdtsc();
+        uint32_t now_left = LAPIC(LAPIC_TIMER_LEFT);
+        uint64_t after = rdtsc();
+        if (after - before < best) {
+            best = after - before;
+            *tsc = after;
+            *left = now_left;
         }
     }
-    return best;
 }
 
 static void calibrate(void) {
-    sample_t a, b;
-    unsigned tries = 0;
+    uint64_t a, b;
+    uint32_t left_a, left_b;
+    LAPIC(LAPIC_TIMER_START) = UINT32_MAX;
+    sample(&a, &left_a);
     do {
-        outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1);
-        outb(PIT_MODE, 0xb0);   // channel 2, mode 0, both bytes: counts down from 65535
-        outb(PIT_CH2, 0xff);
-        outb(PIT_CH2, 0xff);
-        LAPIC(LAPIC_TIMER_START) = UINT32_MAX;
-        a = sample();
-        do {
-            b = sample_once();
-        } while ((uint16_t)(a.pit - b.pit) < PIT_SPAN && ++tries < 100000);
-        b = sample();
-    } while (inb(PIT_GATE) & PIT_OUT && ++tries < 10);      // 55 ms went by: it has wrapped
+        sample(&b, &left_b);
+    } while (left_a - left_b < SPAN_US * TIMER_HZ / 1000000);
     LAPIC(LAPIC_TIMER_START) = 0;
-    uint64_t ticks = (uint16_t)(a.pit - b.pit), cycles = b.tsc - a.tsc;
-    if (ticks == 0 || cycles == 0 || cycles >> 40) {
-        return;                 // no PIT
-    }
-    us_per_tsc = (ticks * 1000000 << 20) / (cycles * PIT_HZ >> 12);
-    lapic_per_us = ((uint64_t)(a.lapic - b.lapic) << 32) / (cycles * us_per_tsc >> 32);
+    us_per_tsc = ((uint64_t)(left_a - left_b) * 1000000 << 12) / ((b - a) * TIMER_HZ >> 20);
 }
 
 static unsigned cmos(unsigned reg) {
@@ -158,6 +131,9 @@ static unsigned cmos(unsigned reg) {
 static int64_t cmos_seconds(void) {
     static const uint8_t regs[] = { 0, 2, 4, 7, 8, 9 };     // second .. hour, day, month, year
     unsigned v[6];
+    if (cmos(10) == 0xff) {
+        return 0;               // no such clock: 1970
+    }
     do {
         for (unsigned i = 0; i < 100000 && cmos(10) & 0x80; i++) {
         }
@@ -197,8 +173,8 @@ static void arm(uint64_t at) {
     }
     armed = at;
     uint64_t now = now_us(), wait = at > now ? at - now : 0;
-    unsigned __int128 count = ((unsigned __int128)wait * lapic_per_us >> 32) + 1;
-    LAPIC(LAPIC_TIMER_START) = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+    uint64_t count = wait < 60000000 ? wait * TIMER_HZ / 1000000 + 1 : UINT32_MAX;
+    LAPIC(LAPIC_TIMER_START) = count;
 }
 
 void timer_interrupt(void) {
@@ -297,6 +273,7 @@ void power_off(uint32_t status) {
     irq_off();
     outl(0xf4, status);         // isa-debug-exit: QEMU exits with 2 * status + 1
     outw(0x604, 0x2000);        // ACPI S5 on q35 and pc
+    *(volatile uint8_t *)0xfea00200 = 0x34;     // and on microvm
     for (;;) {
         __asm__ volatile ("cli; hlt");
     }
