@@ -57,7 +57,7 @@ class Function:
 
     def __str__(self):
         b = self._base
-        return "%02x:%02x.%d" % (b >> 16 & 0xFF, b >> 11 & 31, b >> 8 & 7)
+        return "pci %02x:%02x.%d" % (b >> 16 & 0xFF, b >> 11 & 31, b >> 8 & 7)
 
     def read32(self, off):
         self.hw.outl(_ADDRESS, self._base | off & 0xFC)
@@ -110,12 +110,12 @@ class Function:
             if not at:
                 return found
             if at < 0x40:
-                raise DeviceError("pci %s: capability at 0x%x, inside the header" % (self, at))
+                raise DeviceError("%s: capability at 0x%x, inside the header" % (self, at))
             head = self.read16(at)
             if head & 0xFF == kind:
                 found.append(at)
             at = head >> 8 & 0xFC
-        raise DeviceError("pci %s: the capability list has a loop" % self)
+        raise DeviceError("%s: the capability list has a loop" % self)
 
     def bar(self, i):
         """(address, size) of memory BAR i; None if it is not there or is an I/O BAR. 6.2.5.1.
@@ -126,7 +126,7 @@ class Function:
             self._bars = self._size_bars()
         b = self._bars[i] if 0 <= i < 6 else None
         if b is not None and not b[0]:
-            raise DeviceError("pci %s: BAR %d has no address" % (self, i))
+            raise DeviceError("%s: BAR %d has no address" % (self, i))
         return b
 
     def _size_bars(self):
@@ -168,11 +168,11 @@ class Function:
         """The address of n bytes at `off` of a memory BAR. DeviceError if they lie outside."""
         b = self.bar(bar)
         if b is None:
-            raise DeviceError("pci %s: BAR %d is not memory" % (self, bar))
+            raise DeviceError("%s: BAR %d is not memory" % (self, bar))
         address, size = b
         if n < 1 or off > size or n > size - off:
             raise DeviceError(
-                "pci %s: 0x%x bytes at 0x%x lie outside BAR %d, which has 0x%x"
+                "%s: 0x%x bytes at 0x%x lie outside BAR %d, which has 0x%x"
                 % (self, n, off, bar, size)
             )
         return address + off

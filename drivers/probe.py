@@ -1,40 +1,52 @@
-"""Find the network cards: every driver that knows a function on the PCI bus starts it.
+"""Where the devices are, and which network cards among them a driver knows.
 
-A driver is a row of `_PCI`: (does it know this function, start it). e1000 comes
-as another row; virtio over MMIO, which has no bus to scan, as another loop in
-`find_nics`.
+A driver is a row of `_DRIVERS`: (does it know what is at this place, start it).
 """
 
-from drivers import pci
+from drivers import pci, virtio
 from drivers.device import DeviceError
-from drivers.virtio_net import transport
+from drivers.virtio import mmio
 
 
-def _start_virtio(hw, function, name, stats):
+def places(hw, named=()):
+    """What a driver may know: PCI functions, then the Slots of virtio over MMIO.
+
+    named: (base, line) of the slots that the command line names. Without PCI the slots
+    of QEMU's microvm are looked at as well.
+    """
+    functions = pci.scan(hw)
+    return functions + mmio.scan(hw, named, not functions)
+
+
+def _is_virtio_net(place):
+    return virtio.kind(place) == virtio.NET
+
+
+def _start_virtio(hw, place, name, stats):
     from drivers.virtio_net.nic import VirtioNet
 
-    return VirtioNet(hw, transport.PciTransport(hw, function), name, stats)
+    return VirtioNet(hw, virtio.transport(hw, place), name, stats)
 
 
-_PCI = ((transport.is_virtio_net, _start_virtio),)
+_DRIVERS = ((_is_virtio_net, _start_virtio),)
 
 
-def find_nics(hw, stats=None, log=print):
-    """The devices that work, named eth0, eth1... in PCI order.
+def find_nics(hw, stats=None, log=print, at=None):
+    """The network devices that work, named eth0, eth1... in the order of `at`.
 
-    One that does not work is logged, and its name left out.
+    at: of `places`. One that does not work is logged, and its name left out.
     """
     found = []
     n = 0
-    for function in pci.scan(hw):
-        for known, start in _PCI:
-            if not known(function):
+    for place in places(hw) if at is None else at:
+        for known, start in _DRIVERS:
+            if not known(place):
                 continue
             name = "eth%d" % n
             n += 1
             try:
-                found.append(start(hw, function, name, stats))
+                found.append(start(hw, place, name, stats))
             except (DeviceError, MemoryError) as e:
-                log("%s: pci %s: %s" % (name, function, e))
+                log("%s: %s: %s" % (name, place, e))
             break
     return found

@@ -104,14 +104,15 @@ class Sys:
 
 def start_host(hw, cfg, say):
     """Devices, host and runtime. Returns the Runtime."""
-    from drivers.probe import find_nics
+    from drivers.probe import find_nics, places
     from stack.api import _runtime
     from stack.api._random import Random
     from stack.host import Host
 
     host = make_host(Host, hw, Random(hw), cfg.hostname)
     runtime = _runtime.Runtime(host, hw)
-    for device in find_nics(hw, host.stats, say):
+    at = places(hw, cfg.virtio_mmio)
+    for device in find_nics(hw, host.stats, say, at):
         host.add_interface(device)
     hw.at_reset(host.stop)
     _runtime.install(runtime)

@@ -3,6 +3,7 @@
     ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
     ip6=auto | none | ADDR/LEN       gw6=ADDR
     hostname=NAME    main=MODULE     exit=1
+    virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
 An unknown key or a bad value is reported and ignored: a machine with a typo on
 its command line still boots. Not implemented: quoting; a value has no blanks.
@@ -14,6 +15,7 @@ from stack.net import addr
 
 _HOSTNAME_MAX = const(63)  # one DNS label (RFC 1035, section 2.3.4)
 _SERVERS_MAX = const(4)
+_VIRTIO_MMIO_MAX = const(32)  # microvm has 24 places
 
 
 class Config:
@@ -30,6 +32,7 @@ class Config:
         self.hostname = "barewire"
         self.main = ""
         self.exit = False
+        self.virtio_mmio = []  # (base, line) each
 
 
 def parse(cmdline):
@@ -153,6 +156,25 @@ def _read_exit(c, value):
     return True
 
 
+def _read_virtio_mmio(c, value):
+    """SIZE@BASE:LINE[:ID] as Linux has it; SIZE may end with K."""
+    at = value.find("@")
+    parts = value[at + 1 :].split(":")
+    if at < 1 or not 2 <= len(parts) <= 3 or len(c.virtio_mmio) >= _VIRTIO_MMIO_MAX:
+        return False
+    size = value[:at]
+    try:
+        n = int(size[:-1]) << 10 if size[-1] in "kK" else int(size, 0)
+        base, line = int(parts[0], 0), int(parts[1], 0)
+    except ValueError:
+        return False
+    # Room for all registers (virtio 1.2, 4.2.2), within what an address can be.
+    if n <= 0x100 or base <= 0 or base & 3 or base >> 52 or not 0 <= line < 256:
+        return False
+    c.virtio_mmio.append((base, line))
+    return True
+
+
 _READERS = {
     "ip": _read_ip,
     "gw": _read_gateway,
@@ -162,4 +184,5 @@ _READERS = {
     "hostname": _read_hostname,
     "main": _read_main,
     "exit": _read_exit,
+    "virtio_mmio.device": _read_virtio_mmio,
 }

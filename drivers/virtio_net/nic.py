@@ -157,8 +157,14 @@ class VirtioNet(Device):
         t = self._transport
         offered = t.features()
         # 6.1: "A driver MUST accept VIRTIO_F_VERSION_1 if it is offered"; we know nothing older.
-        if not offered & _F_VERSION_1:
+        if not t.legacy and not offered & _F_VERSION_1:
             raise DeviceError("virtio: the device does not offer virtio 1.x")
+        # 5.1.6.1: without merged buffers a legacy device's header has 10 bytes, ours 12.
+        if t.legacy and not offered & _F_MRG_RXBUF:
+            raise DeviceError(
+                "virtio: a legacy device without merged receive buffers is not driven;"
+                " QEMU: -global virtio-mmio.force-legacy=false"
+            )
         self.offered = offered
         f = offered & _WANTED
         for feature, needs in _NEEDS:
@@ -175,9 +181,10 @@ class VirtioNet(Device):
             self.mtu = mtu
         self.features = f
         t.accept(f)
-        t.add_status(_FEATURES_OK)
+        if not t.legacy:
+            t.add_status(_FEATURES_OK)
         # "Re-read device status to ensure the FEATURES_OK bit is still set"
-        if not t.status() & _FEATURES_OK:
+        if not t.legacy and not t.status() & _FEATURES_OK:
             raise DeviceError("virtio: the device does not take the features 0x%x" % f)
         self.mac = t.config_bytes(_CONFIG_MAC, 6) if f & _F_MAC else self._random_mac()
         if f & _F_CSUM:
@@ -226,7 +233,7 @@ class VirtioNet(Device):
         self._frames = [None] * (tx_size >> 1)  # what each slot holds
         ring.interrupt_after(rxq.ring, rxq.st, -1)
         ring.interrupt_after(txq.ring, txq.st, -1)
-        rx_entry, tx_entry = t.set_interrupts()
+        rx_entry, tx_entry = t.set_interrupts(2)
         t.set_queue(rxq, rx_entry)
         t.set_queue(txq, tx_entry)
         self.interrupts = t.interrupts

@@ -7,8 +7,8 @@ import pytest
 
 from drivers import dma, pci, probe
 from drivers.device import DeviceError
+from drivers.virtio.pci import PciTransport
 from drivers.virtio_net.nic import VirtioNet
-from drivers.virtio_net.transport import PciTransport
 from stack.core import frame as fr
 from stack.core.stats import Stats
 from tests.device import virtio_model as vm

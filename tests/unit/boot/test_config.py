@@ -64,3 +64,19 @@ def test_numbers():
     assert ip4("0.0.0.0") == 0
     assert ip4("") == -1
     assert hostname_ok("a") and not hostname_ok("a b")
+
+
+def test_virtio_mmio_devices():
+    two = "virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0xd0000000:5:1"
+    c, complaints = parse(two)
+    assert complaints == []
+    assert c.virtio_mmio == [(0xFEB00E00, 12), (0xD0000000, 5)]
+    for bad in (
+        "", "512", "512@1000", "512@0xfeb00e00", "@4096:1", "512@0:1", "x@4096:1", "512@x:1",
+        "512@4096:x", "512@4096:256", "512@4098:1", "256@4096:1", "512@4096:1:2:3",
+        "512@0x10000000000000:1", "K@4096:1",
+    ):  # fmt: skip
+        c, complaints = parse("virtio_mmio.device=" + bad)
+        assert len(complaints) == 1 and c.virtio_mmio == [], bad
+    c, complaints = parse(" ".join(["virtio_mmio.device=512@4096:1"] * 33))
+    assert len(complaints) == 1 and len(c.virtio_mmio) == 32

@@ -1,20 +1,6 @@
 """Virtio 1.x over PCI (virtio 1.2, section 4.1).
 
-A transport is what the device looks like to `nic.py`, whatever the bus:
-
-    reset() -> bool              status 0, waited for; False if the device does not come back
-    status(), add_status(bits)   2.1
-    features(), accept(bits)     2.2, both as one 64-bit int
-    queue_count(), queue_size(i)
-    set_queue(q, entry)          give the device a ring.Queue and switch it on
-    notify(address, index)       a plain function: tell the device of queue `index`
-    config16(off), config_bytes(off, n)   device configuration space, 2.5
-    set_interrupts()             MSI-X, INTx or nothing: `interrupts` says which; entries (rx, tx)
-    config_changed() -> bool     acknowledge; did the configuration change since last asked
-    vector, seen                 config_changed is True if hw.irq_count(vector) != seen; or -1
-    close()                      no more interrupts, no more DMA
-
-So virtio over MMIO (4.2) is another class beside this one.
+A transport as `drivers/virtio/__init__.py` describes it.
 
 Not implemented: devices without virtio 1.x ("legacy"), capabilities in I/O BARs.
 """
@@ -25,8 +11,9 @@ from drivers import pci
 from drivers.device import DeviceError
 
 VENDOR = const(0x1AF4)
-_TRANSITIONAL_NET = const(0x1000)
-_MODERN_NET = const(0x1041)  # 0x1040 + device type 1
+# 4.1.2.1: 0x1040 + device type; the transitional ones have numbers of their own.
+_MODERN = const(0x1040)
+_TRANSITIONAL = {0x1000: 1, 0x1001: 2, 0x1003: 3, 0x1005: 4}
 
 # struct virtio_pci_cap, 4.1.4
 _CAP_LEN = const(2)
@@ -40,8 +27,10 @@ _COMMON = const(1)
 _NOTIFY = const(2)
 _ISR = const(3)
 _DEVICE = const(4)
-# The least that each structure must hold; the device's own: 12 bytes, through mtu.
-_LEAST = {_COMMON: 56, _NOTIFY: 2, _ISR: 1, _DEVICE: 12}
+# The least that each structure must hold.
+_LEAST = {_COMMON: 56, _NOTIFY: 2, _ISR: 1, _DEVICE: 1}
+# The device's own, by device type: of a network card through mtu, of a disk its capacity.
+_LEAST_CONFIG = {1: 12, 2: 8}
 _NAMES = {_COMMON: "common", _NOTIFY: "notify", _ISR: "isr", _DEVICE: "device"}
 
 # struct virtio_pci_common_cfg, 4.1.4.3
@@ -69,16 +58,24 @@ _RESET_US = const(1_000_000)
 _GENERATION_TRIES = const(64)
 
 
-def is_virtio_net(function):
-    return function.vendor == VENDOR and function.device in (_TRANSITIONAL_NET, _MODERN_NET)
+def kind(function):
+    """The device type, or 0 if the function is no virtio device."""
+    if function.vendor != VENDOR:
+        return 0
+    if _MODERN < function.device <= _MODERN + 0x3F:
+        return function.device - _MODERN
+    return _TRANSITIONAL.get(function.device, 0)
 
 
 class PciTransport:
     """DeviceError if the function is not a virtio 1.x device with sane capabilities."""
 
+    legacy = False
+
     def __init__(self, hw, function):
         self._hw = hw
         self._function = function
+        self.kind = kind(function)
         self._msix = None
         self.vector = -1  # CPU vector of configuration changes; -1 without MSI-X
         self.seen = 0  # its hw.irq_count when last asked
@@ -106,7 +103,7 @@ class PciTransport:
             if bar > 5 or f.bar(bar) is None:
                 continue
             n = f.read32(cap + _CAP_LENGTH)
-            if n < _LEAST[kind]:
+            if n < (_LEAST_CONFIG.get(self.kind, 1) if kind == _DEVICE else _LEAST[kind]):
                 raise DeviceError("virtio: %s structure of %d bytes" % (_NAMES[kind], n))
             where[kind] = f.region(bar, f.read32(cap + _CAP_OFFSET), n)
             if kind == _NOTIFY:
@@ -114,7 +111,7 @@ class PciTransport:
                 self._multiplier = f.read32(cap + _CAP_MULTIPLIER)
         for kind in _LEAST:
             if kind not in where:
-                if f.device == _TRANSITIONAL_NET:
+                if f.device < _MODERN:
                     raise DeviceError("virtio: a legacy-only device; virtio 1.x is needed")
                 raise DeviceError("virtio: no %s structure in memory" % _NAMES[kind])
         self._common = where[_COMMON]
@@ -202,13 +199,13 @@ class PciTransport:
 
     # ---- 4.1.5.1.2, 4.1.5.3: interrupts ----
 
-    def set_interrupts(self):
-        """MSI-X entries for the configuration, rx and tx, as far as there are any; else INTx.
+    def set_interrupts(self, queues=2):
+        """MSI-X entries for the configuration and each queue, as far as there are any; else INTx.
 
-        Returns the entries of (rx, tx), _NO_VECTOR without MSI-X. Call after reset.
+        Returns the queues' entries, _NO_VECTOR without MSI-X. Call after reset.
         """
         hw = self._hw
-        entries = self._set_msix()
+        entries = self._set_msix(queues)
         if entries:
             return entries
         self._line = line = self._function.interrupt_line()
@@ -219,14 +216,14 @@ class PciTransport:
                 self.interrupts = "intx"
             except (OSError, ValueError):
                 self._line = -1
-        return _NO_VECTOR, _NO_VECTOR
+        return [_NO_VECTOR] * queues
 
-    def _set_msix(self):
-        """The entries of (rx, tx), or None where MSI-X is not to be had."""
+    def _set_msix(self, queues):
+        """The queues' entries, or None where MSI-X is not to be had."""
         self._msix = m = pci.msix(self._function)
         if m is None:
             return None
-        vectors = self._take_vectors(m)
+        vectors = self._take_vectors(m, queues + 1)
         if vectors:
             m.enable()
             try:
@@ -235,17 +232,17 @@ class PciTransport:
                 self.seen = self._hw.irq_count(vectors[0])
                 self.interrupts = "msix"
                 last = len(vectors) - 1
-                return min(1, last), min(2, last)
+                return [min(1 + i, last) for i in range(queues)]
             except DeviceError:
                 pass
         m.disable()
         self._msix = None
         return None
 
-    def _take_vectors(self, m):
+    def _take_vectors(self, m, wanted):
         vectors = []
         try:
-            while len(vectors) < min(3, m.count):
+            while len(vectors) < min(wanted, m.count):
                 vector, address, data = self._hw.irq_vector()
                 m.set(len(vectors), address, data)
                 vectors.append(vector)
