@@ -1,10 +1,12 @@
 """PCI: configuration space by ports 0xCF8/0xCFC, the bus scan, capabilities, BARs, MSI-X.
 
-PCI Local Bus 3.0: 3.2.2.3.2 (configuration mechanism 1), 6.1 (header), 6.2.5
-(base addresses), 6.7 (capabilities), 6.8.2 (MSI-X). PCI-to-PCI Bridge 1.2: 3.2.
+Where the firmware gave no function an address (qboot), `scan` does: `_assign`.
 
-Not implemented: bus numbers and BARs that no firmware assigned (qboot, microvm):
-`Function.bar` says so; memory-mapped configuration space; MSI; hot plug.
+PCI Local Bus 3.0: 3.2.2.3.2 (configuration mechanism 1), 6.1 (header), 6.2.5
+(base addresses), 6.7 (capabilities), 6.8.2 (MSI-X). PCI-to-PCI Bridge 1.2: 3.2.5.
+
+Not implemented: bus numbers that no firmware gave to bridges, BARs beyond the window
+that `_assign` fills, I/O BARs; memory-mapped configuration space; MSI; hot plug.
 """
 
 from micropython import const
@@ -22,6 +24,7 @@ _CLASS = const(0x0A)
 _HEADER_TYPE = const(0x0E)
 _BAR0 = const(0x10)
 _SECONDARY_BUS = const(0x19)
+_MEMORY_BASE = const(0x20)  # of a bridge, and the limit behind it
 SUBSYSTEM = const(0x2E)
 _CAPABILITIES = const(0x34)
 _INTERRUPT_LINE = const(0x3C)
@@ -42,6 +45,11 @@ _CLASS_BRIDGE = const(0x0604)
 _MAX_CAPS = const(48)
 _MAX_BUSES = const(256)
 
+# What no machine of QEMU's uses for RAM, before the IOAPIC: at most 3.5 GB lie below 4 GB.
+_WINDOW = const(0xE0000000)
+_WINDOW_END = const(0xFEC00000)
+_BRIDGE_STEP = const(1 << 20)
+
 
 class Function:
     """One function of one device: its configuration space."""
@@ -58,6 +66,9 @@ class Function:
     def __str__(self):
         b = self._base
         return "pci %02x:%02x.%d" % (b >> 16 & 0xFF, b >> 11 & 31, b >> 8 & 7)
+
+    def bus(self):
+        return self._base >> 16 & 0xFF
 
     def read32(self, off):
         self.hw.outl(_ADDRESS, self._base | off & 0xFC)
@@ -110,24 +121,39 @@ class Function:
             if not at:
                 return found
             if at < 0x40:
-                raise DeviceError("%s: capability at 0x%x, inside the header" % (self, at))
+                raise DeviceError("a capability at 0x%x, inside the header" % at)
             head = self.read16(at)
             if head & 0xFF == kind:
                 found.append(at)
             at = head >> 8 & 0xFC
-        raise DeviceError("%s: the capability list has a loop" % self)
+        raise DeviceError("the capability list has a loop")
 
     def bar(self, i):
         """(address, size) of memory BAR i; None if it is not there or is an I/O BAR. 6.2.5.1.
 
-        DeviceError if it has no address: assigning one would go here.
+        DeviceError if it has no address.
         """
+        b = self.bars()[i] if 0 <= i < 6 else None
+        if b is not None and not b[0]:
+            raise DeviceError("BAR %d has no address" % i)
+        return b
+
+    def bars(self):
+        """All six as `bar` has them, the address 0 where there is none. A bridge has two. 6.2.5."""
         if self._bars is None:
             self._bars = self._size_bars()
-        b = self._bars[i] if 0 <= i < 6 else None
-        if b is not None and not b[0]:
-            raise DeviceError("%s: BAR %d has no address" % (self, i))
-        return b
+        return self._bars
+
+    def place(self, i, address):
+        """Give memory BAR i an address, a multiple of its size."""
+        low = self.read32(_BAR0 + 4 * i)
+        self.write32(_BAR0 + 4 * i, address & 0xFFFFFFFF)
+        if low & 6 == 4:
+            self.write32(_BAR0 + 4 * i + 4, address >> 32)
+        self._bars[i] = address, self._bars[i][1]
+
+    def is_bridge(self):
+        return self.class_code() == _CLASS_BRIDGE and self.read8(_HEADER_TYPE) & 0x7F == 1
 
     def _size_bars(self):
         # Sizing writes ones; meanwhile no BAR may answer. All at once: each time
@@ -135,14 +161,15 @@ class Function:
         command = self.read16(COMMAND)
         self.write16(COMMAND, command & ~3)
         bars = [None] * 6
+        last = 2 if self.is_bridge() else 6
         i = 0
-        while i < 6:
+        while i < last:
             off = _BAR0 + 4 * i
             low = self.read32(off)
             if low & 1:
                 i += 1
                 continue
-            wide = low & 6 == 4 and i < 5
+            wide = low & 6 == 4 and i + 1 < last
             bars[i] = self._size_bar(off, low, wide)
             i += 2 if wide else 1
         self.write16(COMMAND, command)
@@ -168,12 +195,11 @@ class Function:
         """The address of n bytes at `off` of a memory BAR. DeviceError if they lie outside."""
         b = self.bar(bar)
         if b is None:
-            raise DeviceError("%s: BAR %d is not memory" % (self, bar))
+            raise DeviceError("BAR %d is not memory" % bar)
         address, size = b
         if n < 1 or off > size or n > size - off:
             raise DeviceError(
-                "%s: 0x%x bytes at 0x%x lie outside BAR %d, which has 0x%x"
-                % (self, n, off, bar, size)
+                "0x%x bytes at 0x%x lie outside BAR %d, which has 0x%x" % (n, off, bar, size)
             )
         return address + off
 
@@ -235,7 +261,50 @@ def scan(hw):
                 if below and below not in seen and len(seen) < _MAX_BUSES:
                     seen.add(below)
                     buses.append(below)
+    if not any([_has_address(f) for f in found]):
+        _assign(found, 0, _WINDOW)
     return found
+
+
+def _has_address(f):
+    """Whether the firmware gave it any memory."""
+    i = 0
+    last = 2 if f.is_bridge() else 6
+    while i < last:
+        low = f.read32(_BAR0 + 4 * i)
+        wide = low & 7 == 4 and i + 1 < last
+        if not low & 1 and (low & ~15 or wide and f.read32(_BAR0 + 4 * i + 4)):
+            return True
+        i += 2 if wide else 1
+    return False
+
+
+def _assign(functions, bus, at):
+    """Addresses from `at` on for all memory BARs on the bus and behind its bridges. The end.
+
+    A BAR for which there is no room stays without one. Bridge 1.2, 3.2.5.8: a bridge
+    passes whole megabytes down.
+    """
+    for f in functions:
+        if f.bus() != bus:
+            continue
+        bars = f.bars()
+        for i in range(6):
+            if bars[i] is not None:
+                size = bars[i][1]
+                start = (at + size - 1) & ~(size - 1)
+                if start + size <= _WINDOW_END:
+                    f.place(i, start)
+                    at = start + size
+        below = _bus_behind(f)
+        if below > bus:  # a number that grows cannot be a loop
+            start = (at + _BRIDGE_STEP - 1) & ~(_BRIDGE_STEP - 1)
+            end = (_assign(functions, below, start) + _BRIDGE_STEP - 1) & ~(_BRIDGE_STEP - 1)
+            if end > start:
+                f.write32(_MEMORY_BASE, (end - 1 & 0xFFF00000) | start >> 16)
+                f.enable()
+                at = end
+    return at
 
 
 def function(hw, bus, dev, fn):
@@ -260,6 +329,4 @@ def _functions(hw, bus, dev):
 
 
 def _bus_behind(function):
-    if function.class_code() == _CLASS_BRIDGE and function.read8(_HEADER_TYPE) & 0x7F == 1:
-        return function.read8(_SECONDARY_BUS)
-    return 0
+    return function.read8(_SECONDARY_BUS) if function.is_bridge() else 0

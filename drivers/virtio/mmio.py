@@ -52,7 +52,7 @@ _GENERATION_TRIES = const(64)
 _QUEUES_MAX = const(64)
 
 # QEMU's microvm: 8 transports whose lines the command line gives, or 24 on the second
-# IOAPIC, whose lines begin at 24. Reading on where there are only 8 gives no magic.
+# IOAPIC, whose lines begin at 24.
 _MICROVM = const(0xFEB00000)
 _SLOT = const(512)
 _SLOTS = const(24)
@@ -88,7 +88,10 @@ def scan(hw, named, probe):
     for base, line in named:
         places.append((base, line))
     if probe and not named:
-        many = hw.read32(_MICROVM + _FEW * _SLOT) == _MAGIC_VALUE
+        # Filled from the last one down: if the last of 8 is taken, there are no more than 8. (It
+        # would take 17 devices to be mistaken.) A read of where nothing is, is a guest's error.
+        last = _MICROVM + (_FEW - 1) * _SLOT
+        many = not hw.read32(last + _DEVICE_ID) and hw.read32(last + _SLOT) == _MAGIC_VALUE
         for i in range(_SLOTS if many else _FEW):
             places.append((_MICROVM + i * _SLOT, _LINE_SECOND_IOAPIC + i if many else -1))
     places.sort()

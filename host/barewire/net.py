@@ -26,9 +26,9 @@ class UserNet:
     ports: (protocol, host port, guest port), reachable on 127.0.0.1 of the host.
     restrict: nothing leaves it for the host or beyond; ports still work."""
 
-    def __init__(self, ports=(), restrict=False, pcap=None, mac=None):
+    def __init__(self, ports=(), restrict=False, pcap=None, mac=None, nic=None):
         self.ports, self.restrict, self.pcap, self.mac = list(ports), restrict, pcap, mac
-        self.pass_fds, self.nic = (), {}
+        self.pass_fds, self.nic = (), dict(nic or {})
 
     def arguments(self, name):
         options = [f"user,id={name}"]

@@ -15,6 +15,10 @@ NICS = {
 }
 
 
+# QEMU's virtio-mmio devices are legacy ones unless it is told otherwise.
+_MODERN_MMIO = ("-global", "virtio-mmio.force-legacy=false")
+
+
 class Platform:
     """machine: "q35", "pc" or "microvm". nic: the card, a key of NICS. extra: more of QEMU's
     arguments."""
@@ -58,6 +62,8 @@ PLATFORMS = {
     for p in (
         Platform("q35", "q35"),
         Platform("pc", "pc"),
+        Platform("microvm", "microvm", "virtio-net-device", _MODERN_MMIO),
+        Platform("q35-qboot", "q35", extra=("-bios", "qboot.rom")),
     )
 }
 DEFAULT = "q35"
@@ -75,7 +81,6 @@ def find(name=None):
 
 
 def on_machine(machine):
-    """A machine type with the virtio card that fits it, as a Platform outside of the table."""
-    return Platform(
-        machine, machine, "virtio-net-device" if machine == "microvm" else "virtio-net-pci"
-    )
+    """A machine type with the virtio card that fits it, as a Platform that may be outside of the
+    table."""
+    return PLATFORMS["microvm"] if machine == "microvm" else Platform(machine, machine)

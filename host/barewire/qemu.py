@@ -9,9 +9,7 @@ from functools import lru_cache
 from barewire import platform as platforms
 from barewire.paths import BarewireError
 
-# What machine types need beside `-M NAME`.
-MACHINES = {"q35": [], "pc": [], "microvm": ["-global", "virtio-mmio.force-legacy=false"]}
-_MICROVM = "microvm,isa-serial=on,rtc=on"
+MACHINES = ("q35", "pc", "microvm")
 
 
 @lru_cache
@@ -55,9 +53,7 @@ def command_line(
     mem: MB. append: a dict of keys of the kernel command line. initrd: path of a romfs.
     net: attachments (barewire.net), one network card each. serial: where COM1 goes."""
     on = platforms.find(platform) if platform else platforms.on_machine(machine)
-    machine = on.machine
-    argv = [find(), "-M", _MICROVM if machine == "microvm" else machine]
-    argv += MACHINES.get(machine, [])
+    argv = [find(), "-M", on.machine]
     argv += accel_arguments(accel)
     argv += ["-m", str(mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]

@@ -126,7 +126,8 @@ def slots(m, n, taken):
             MmioNetModel(m, MICROVM + i * SLOT, 24 + i, mac=bytes([2, 0, 0, 0, 0, i]))
         else:
             EmptySlot(m, MICROVM + i * SLOT)
-    Hole(m, MICROVM + n * SLOT, 0x4000)
+    if not taken:
+        Hole(m, MICROVM + n * SLOT, 4)
 
 
 def test_microvm_with_the_second_ioapic():
@@ -144,6 +145,9 @@ def test_microvm_with_few_slots_and_no_lines_told():
     slots(m, 8, (7,))
     (nic,) = start(m)
     assert nic.mac[5] == 7 and nic.interrupts == "none"
+    m = Machine()
+    slots(m, 8, ())
+    assert start(m) == []
 
 
 def test_what_the_command_line_names():
