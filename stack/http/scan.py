@@ -30,6 +30,10 @@ TOKEN = _table(_ALNUM, b"!#$%&'*+-.^_`|~")  # section 5.6.2
 VALUE = _table(((32, 126), (128, 255)), b"\t")  # section 5.5: no controls but HTAB
 VISIBLE = _table(((33, 126),))  # a request target
 HOST = _table(_ALNUM, b"-._~")  # reg-name of RFC 3986, section 3.2.2, less escapes
+DIGIT = _table(((48, 57),))
+# Section 8.2.1 of RFC 9113: names in lower case.
+LOWER = _table(((48, 57), (97, 122)), b"!#$%&'*+-.^_`|~")
+AUTHORITY = _table(_ALNUM, b"-._~!$&'()*+,;=:[]%")  # host and port; no user before an "@"
 HEX = _table(((48, 57), (65, 70), (97, 102)))
 
 

@@ -1,0 +1,1 @@
+"""The oracles of HTTP, HTTP/2 and WebSocket come from PyPI: h11, h2, hpack, wsproto."""
