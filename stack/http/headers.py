@@ -58,3 +58,11 @@ class Headers:
 
     def __repr__(self):
         return "{" + ", ".join(["%r: %r" % f for f in self.fields]) + "}"
+
+
+def text(data):
+    """Bytes of a header as text: UTF-8, else byte by byte as Latin-1 (RFC 9110, section 5.5)."""
+    try:
+        return str(data, "utf-8")
+    except (UnicodeError, ValueError):
+        return "".join([chr(b) for b in data])
