@@ -1,4 +1,4 @@
-"""HTTP/2: the state table pair by pair, every fault its error, limits, flow control, 100 streams."""
+"""HTTP/2: states pair by pair, faults and their errors, limits, flow control, 100 streams."""
 
 from stack.core.errors import ProtocolError
 from stack.http.h2 import events, flow, frames, hpack, huffman
