@@ -75,6 +75,17 @@ def mount_initrd(hw, say):
     return True
 
 
+def mount_roots():
+    """Mozilla's roots, frozen as a ROMFS, at /etc/ssl. They are read where they lie."""
+    try:
+        import cacerts
+    except ImportError:
+        return
+    import vfs
+
+    vfs.mount(vfs.VfsRom(memoryview(cacerts.ROMFS)), "/etc/ssl", readonly=True)
+
+
 def search_path(app):
     """sys.path: the program's own modules, then what is frozen, then what was installed."""
     sys.path[:] = (["/app"] if app else []) + ["", ".frozen", "/lib"]
@@ -163,6 +174,15 @@ def wait_for_lease(runtime, cfg):
             while not iface.addr and iface.up and runtime.now() < end:
                 runtime.wait(end)
             return
+
+
+def log_keys(cfg, say):
+    """Write TLS keys where the command line says: keylog=."""
+    if cfg.keylog:
+        from stack.api import tls
+
+        tls.key_log(cfg.keylog)
+        say("keylog: whoever reads %s reads all that TLS protects" % cfg.keylog)
 
 
 def describe(iface, host):
@@ -257,10 +277,12 @@ def main(hw):
         say(text)
     mount_ram(hw)
     app = mount_initrd(hw, say)
+    mount_roots()
     search_path(app)
     sys.modules["sys"] = Sys()
     crypto.machine = hw
     runtime = start_host(hw, cfg, say)
+    log_keys(cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)
     for iface in runtime.host.interfaces:

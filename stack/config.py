@@ -2,7 +2,7 @@
 
     ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
     ip6=auto | none | ADDR/LEN       gw6=ADDR
-    hostname=NAME    main=MODULE     exit=1
+    hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
 An unknown key or a bad value is reported and ignored: a machine with a typo on
@@ -33,6 +33,7 @@ class Config:
         self.main = ""
         self.exit = False
         self.virtio_mmio = []  # (base, line) each
+        self.keylog = ""  # where TLS keys are written to
 
 
 def parse(cmdline):
@@ -175,6 +176,13 @@ def _read_virtio_mmio(c, value):
     return True
 
 
+def _read_keylog(c, value):
+    if value != "debugcon" and value[:1] != "/":
+        return False
+    c.keylog = value
+    return True
+
+
 _READERS = {
     "ip": _read_ip,
     "gw": _read_gateway,
@@ -185,4 +193,5 @@ _READERS = {
     "main": _read_main,
     "exit": _read_exit,
     "virtio_mmio.device": _read_virtio_mmio,
+    "keylog": _read_keylog,
 }

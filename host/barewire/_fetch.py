@@ -1,15 +1,19 @@
-"""MicroPython's source: Debian's source package, fetched through apt and checked.
+"""What a build fetches, once and checked: MicroPython by apt, Mozilla's roots by pip.
 
-The package is in the suite trixie, which a Debian 12 does not list: apt is run on a source
-list and state of its own in the build folder, so the system's configuration is not touched.
+MicroPython's source package is in the suite trixie, which a Debian 12 does not list: apt is
+run on a source list and state of its own in the build folder, so the system's configuration
+is not touched.
 Nothing but the standard library is used here.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import zipfile
 
 from barewire.paths import BarewireError
 
@@ -17,6 +21,9 @@ VERSION = "1.25.0"
 PACKAGE = "micropython=1.25.0+ds-1"
 TARBALL = "micropython_1.25.0+ds.orig.tar.xz"
 SHA256 = "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea"
+CERTIFI = "2026.10.18"
+CERTIFI_WHEEL = "certifi-%s-py3-none-any.whl" % CERTIFI
+CERTIFI_SHA256 = "73191c47aaa79da394e8fee2dbc2ec827432cab56311122c9e47abf79e390f62"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -94,3 +101,33 @@ def _apt_source(work, dest):
         apt += ["-o", option]
     _run(apt + ["update"], "apt-get update for MicroPython's source")
     _run(apt + ["source", "--download-only", PACKAGE], "apt-get source of MicroPython", cwd=dest)
+
+
+def certifi(build):
+    """Mozilla's roots, the bytes of a PEM, from the wheel of the PyPI package certifi."""
+    path = os.path.join(build, CERTIFI_WHEEL)
+    if not os.path.exists(path):
+        print("Fetching Mozilla's roots (certifi %s, 0.2 MB)" % CERTIFI, flush=True)
+        _pip_download(build)
+    with open(path, "rb") as f:
+        if hashlib.sha256(f.read()).hexdigest() != CERTIFI_SHA256:
+            os.unlink(path)
+            raise BuildError("wrong checksum: %s (deleted; run again)" % CERTIFI_WHEEL)
+    with zipfile.ZipFile(path) as z:
+        return z.read("certifi/cacert.pem")
+
+
+def _pip_download(build):
+    """By the pip of scripts/ensure's environment, else this Python's, else one made for it."""
+    pip = [os.path.join(build, "venv", "bin", "python"), "-m", "pip"]
+    if not os.path.exists(pip[0]):
+        pip = [sys.executable, "-m", "pip"]
+        if importlib.util.find_spec("pip") is None:
+            env = os.path.join(build, "pip")
+            _run([sys.executable, "-m", "venv", env], "python3 -m venv (package python3-venv)")
+            pip[0] = os.path.join(env, "bin", "python")
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    _run(
+        pip + ["download", *options, "--dest", build, "certifi==" + CERTIFI],
+        "pip download of certifi",
+    )

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 
-from barewire._fetch import BuildError, micropython
+from barewire._fetch import BuildError, certifi, micropython
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAX_IMAGE = 2048 * 1024
@@ -64,7 +64,8 @@ def _build(image, manifest, work, jobs, verbose):
     cross = mpy_cross(tree, jobs)
     out = os.path.join(work, "images", image)
     os.makedirs(out, exist_ok=True)
-    _assemble_kernels(os.path.join(work, "gen", "crypto_kernels.py"))
+    _generate("stack.crypto.asm.build", os.path.join(work, "gen", "crypto_kernels.py"))
+    _generate("barewire._roots", os.path.join(work, "gen", "cacerts.py"), certifi(work))
     _forget_frozen_if_files_went(image, out)
     args = ["-C", os.path.join(TOP, "firmware"), "-j%d" % jobs, "MPY=" + tree]
     args += ["BUILD=" + os.path.join(work, "firmware"), "OUT=" + out, "MANIFEST=" + manifest]
@@ -83,18 +84,19 @@ def _build(image, manifest, work, jobs, verbose):
     return elf
 
 
-def _assemble_kernels(path):
-    """Write the machine code of stack/crypto as a module; untouched if it is the same."""
+def _generate(module, path, data=b""):
+    """Let a module of ours write a Python file, given data; the old one stays if it is the same."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    folders = (os.path.join(TOP, "host"), os.path.join(TOP, "host", "shim"), TOP)
     done = subprocess.run(
-        [sys.executable, "-m", "stack.crypto.asm.build", path + ".new"],
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join((os.path.join(TOP, "host", "shim"), TOP))),
+        [sys.executable, "-m", module, path + ".new"],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(folders)),
         cwd=TOP,
+        input=data,
         capture_output=True,
-        text=True,
     )
     if done.returncode:
-        raise BuildError("assembling stack/crypto failed: %s" % done.stderr.strip()[-1000:])
+        raise BuildError("%s failed: %s" % (module, done.stderr.decode().strip()[-1000:]))
     if os.path.exists(path) and open(path, "rb").read() == open(path + ".new", "rb").read():
         os.remove(path + ".new")
     else:

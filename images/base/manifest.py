@@ -29,8 +29,9 @@ package_ = package  # noqa: F821
 _top = os.path.abspath(os.path.join("..", ".."))
 _freeze("stack", _top)
 _freeze("drivers", _top)
-# What barewire.build assembled from stack/crypto/asm.
-package_("", files=["crypto_kernels.py"], base_path=os.path.join(_top, "build", "gen"), opt=2)
+# What barewire.build made: the machine code of stack/crypto/asm, Mozilla's roots.
+_gen = os.path.join(_top, "build", "gen")
+package_("", files=["crypto_kernels.py", "cacerts.py"], base_path=_gen, opt=2)
 for _name in _python_files(os.path.join(_top, "images", "lib")):
     package_("", files=[_name], base_path=os.path.join(_top, "images", "lib"), opt=2)
 include("$(MPY_DIR)/extmod/asyncio")  # noqa: F821

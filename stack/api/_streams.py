@@ -51,6 +51,35 @@ class TcpStream:
             if not done:
                 self.close()
 
+    def start_tls(self, context, host, deadline):
+        """Steps: TLS over the connection, verified to be host's as the ssl.SSLContext says."""
+        from stack.api._tls import TlsEndpoint
+
+        rt = self._rt
+        done = False
+        try:
+            rt.lock()
+            try:
+                e = self.endpoint
+                where = "%s:%d" % (e.remote_addr, e.remote_port)
+                self.endpoint = e = TlsEndpoint(rt, e, context.machine(False, host, where))
+                rt.kick(rt.now())
+            finally:
+                rt.unlock()
+            while not done:
+                rt.lock()
+                try:
+                    done = e.handshake(rt.now())
+                finally:
+                    rt.unlock()
+                if not done:
+                    if rt.now() >= deadline:
+                        raise OSError(errors.ETIMEDOUT)
+                    yield e, POLLIN | POLLOUT, deadline
+        finally:
+            if not done:
+                self.close()
+
     def send(self, data, timeout):
         """Steps: send all of `data`."""
         return self.send_until(data, deadline_of(self._rt, timeout))

@@ -5,7 +5,9 @@
 
 Options: params, headers, data, json, auth, timeout (seconds, of each wait; 30
 unless given, None for no end), allow_redirects, and stream=True, which leaves the
-body to r.read(n), r.readinto(buf) or r.iter(). `net.aio.http` is the same to be awaited.
+body to r.read(n), r.readinto(buf) or r.iter(). verify is for https: None for Mozilla's
+roots, or a PEM or its path, or an ssl.SSLContext; False checks nothing. `net.aio.http` is
+the same to be awaited.
 """
 
 from stack.api import _address, _runtime
@@ -19,13 +21,12 @@ TIMEOUT_S = 30
 class Transport:
     """Connections for the client: names resolved, TCP connected."""
 
-    def __init__(self, rt):
+    def __init__(self, rt, verify=None):
         self._rt = rt
+        self._verify = verify
 
     def connect(self, url, timeout):
         rt = self._rt
-        if url.scheme != "http":
-            raise OSError("https needs TLS, which this image does not have yet")
         deadline = deadline_of(rt, timeout)
         if ":" in url.host:
             raise OSError(_address.EAI_FAMILY)
@@ -34,13 +35,17 @@ class Transport:
         address = addr.parse((yield from _resolve.address_steps(rt, url.host)))
         stream = TcpStream(rt)
         yield from stream.connect(address, url.port, deadline)
+        if url.scheme == "https":
+            from stack.api import tls
+
+            yield from stream.start_tls(tls.for_http(self._verify), url.host, deadline)
         return stream
 
 
 def steps(rt, run, method, url, verify=None, **options):
-    """The request as steps. verify: for https, which needs TLS."""
+    """The request as steps."""
     options.setdefault("timeout", TIMEOUT_S)
-    return client.request(Transport(rt), run, method, url, **options)
+    return client.request(Transport(rt, verify), run, method, url, **options)
 
 
 def request(method, url, **options):

@@ -12,7 +12,7 @@ from stack.api import _runtime
 from stack.core import errors
 from stack.net import addr
 
-_LAZY = ("aio", "dns", "http")
+_LAZY = ("aio", "dns", "http", "tls")
 
 
 def __getattr__(name):

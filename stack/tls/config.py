@@ -28,6 +28,8 @@ class Config:
     schemes          signature schemes accepted of the peer
     client_auth      whether a server asks for a certificate
     pins             list of SHA-256 of SubjectPublicKeyInfo; one has to be in the path
+    verify_callback  function(DER, depth) -> 0 to accept; called for each certificate of a
+                     path that was found good, from the root (the greatest depth) to the leaf
     sessions         a tickets.Sessions, where a client keeps tickets; None: no resumption
     tickets          a tickets.TicketKeys with which a server seals; None: no tickets
     ticket_count     tickets sent after a handshake
@@ -57,6 +59,7 @@ class Config:
         self.schemes = signatures.SCHEMES
         self.client_auth = NO_CLIENT_CERTIFICATE
         self.pins = ()
+        self.verify_callback = None
         self.sessions = None
         self.tickets = None
         self.ticket_count = 2

@@ -102,6 +102,10 @@ class Connection:
         if self.error is None and not self.read_closed:
             self._reader.window.end += n
 
+    def wanted(self):
+        """How many bytes are missing for the next record, as far as is known; at least 1."""
+        return self._reader.wanted()
+
     def receive_eof(self):
         """The transport has nothing more."""
         self._eof = True

@@ -55,6 +55,12 @@ def _verdict(message):
 def _judge(v, config, message, unix_time, usage):
     others = [Certificate(raw) for raw in message.chain[1:]]
     v.path = path.build(v.leaf, others, config.roots, unix_time, usage)
+    if config.verify_callback is not None:
+        for depth in range(len(v.path) - 1, -1, -1):
+            if config.verify_callback(v.path[depth].der, depth):
+                raise CertificateError(
+                    alert.CERTIFICATE_UNKNOWN, "refused", "the program refused the certificate"
+                )
 
 
 def _judge_status(v, config, message, unix_time):

@@ -13,13 +13,14 @@ def test_defaults():
 def test_all_keys():
     c, complaints = parse(
         "ip=10.0.0.2/24 gw=10.0.0.1 dns=10.0.0.1,9.9.9.9 ip6=fd00::2/64 gw6=fd00::1 "
-        "hostname=web-1 main=app.server exit=1"
+        "hostname=web-1 main=app.server exit=1 keylog=debugcon"
     )
     assert complaints == []
     assert (c.ip, c.address, c.prefix, c.gateway) == ("static", 0x0A000002, 24, 0x0A000001)
     assert c.dns == [0x0A000001, 0x09090909]
     assert (c.ip6, c.gateway6) == ("fd00::2/64", "fd00::1")
     assert (c.hostname, c.main, c.exit) == ("web-1", "app.server", True)
+    assert c.keylog == "debugcon"
 
 
 def test_bad_values_are_named_and_ignored():
@@ -27,8 +28,9 @@ def test_bad_values_are_named_and_ignored():
         "ip=", "ip", "ip=dhcpx", "ip=10.0.0.2", "ip=10.0.0.2/", "ip=10.0.0.2/33", "ip=10.0.0.2/0",
         "ip=10.0.0.256/24", "ip=10.0.0/24", "ip=10.0.0.2.3/24", "ip=224.0.0.1/24", "ip=0.0.0.1/8",
         "ip=010.0.0.2/24", "ip=1e1.0.0.2/24", "gw=x", "gw=255.255.255.255", "dns=", "dns=1.1.1.1,",
-        "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "gw6=10.0.0.1", "hostname=",
-        "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=", "main=a/b", "main=a..b",
+        "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "gw6=10.0.0.1", "keylog=here",
+        "hostname=", "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=",
+        "main=a/b", "main=a..b",
         "exit=2", "exit=",
     ):  # fmt: skip
         c, complaints = parse(word)

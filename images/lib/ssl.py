@@ -1,0 +1,3 @@
+# ruff: noqa: F403
+# MicroPython's `ssl`: stack/api/ssl.py.
+from stack.api.ssl import *

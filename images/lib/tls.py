@@ -1,0 +1,3 @@
+# ruff: noqa: F403
+# MicroPython's `tls`: stack/api/ssl.py.
+from stack.api.ssl import *
