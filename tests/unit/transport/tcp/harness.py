@@ -69,6 +69,8 @@ class Seg:
         self.port = port
         self.peer_port = peer_port
         self.at = 0
+        self.raw = None
+        self.src = self.dst = 0
 
     def __repr__(self):
         out = "<%s" % self.flags
@@ -239,8 +241,9 @@ def _take(s, path, f, now):
         f.gso_size or None, None, h.src_port, h.dst_port,
     )
     o.at = now - START
-    if o.n is None:
-        o.dst = path.dst
+    o.raw = bytes(payload)  # as the wire carries it, a checksum left to the device not filled in
+    o.src = path.src
+    o.dst = path.dst
     return o
 
 
@@ -264,6 +267,7 @@ class Script:
         self.random = 1
         self.tcp = Tcp(FakeIp(self), self.timers, self.rng, self.stats, self.buffers, self.pool,
                        **options)
+        self.real_isn = self.tcp.isn
         self.tcp.isn = lambda *_: L
         self.conn = None
         self.listener = None

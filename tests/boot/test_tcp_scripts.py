@@ -1,0 +1,77 @@
+"""The scripts of tests/tcp against the booted guest, frame by frame on its wire, in real time.
+
+Cases run beside each other in threads, each with a port of its own. BAREWIRE_SCRIPTS=part of a
+name plays only those.
+"""
+
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.tcp.language import load
+from tests.tcp.live import GUEST, PREFIX, Bench, Live, text
+from tests.tcp.play import Mismatch, Player
+
+pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.slow, pytest.mark.timeout(580)]
+
+ONLY = os.environ.get("BAREWIRE_SCRIPTS", "")
+BESIDE = 16
+# Without offloads every segment is a frame, with the stack's own checksum.
+NIC = {"csum": "off", "guest_csum": "off", "mrg_rxbuf": "off"}
+
+
+@pytest.fixture
+def bench(rig):
+    lab = rig.lab(servers=False, offload=False, subnet="10.77.0.0/16", capture_limit=3000)
+    port = lab.tap(nic=NIC)
+    guest = rig.guest(net=port, mem=128, append={"ip": f"{text(GUEST)}/{PREFIX}"})
+    raw = lab.gateway.space.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    raw.bind(("eth0", 3))
+    with raw:
+        made = Bench(guest, raw, port.mac)
+        yield made
+        made.close()
+
+
+def play(bench, case, index):
+    stage = Live(bench, index)
+    try:
+        Player(case, stage).play()
+    except Mismatch as e:
+        return str(e)
+    except Exception as e:
+        return f"{case.id}: {e!r}"
+    finally:
+        try:
+            stage.finish()
+        finally:
+            stage.leave()
+    return None
+
+
+def test_scripts(bench):
+    cases = [c for c in load() if c.virtual is None and ONLY in c.id]
+    began = time.monotonic()
+    slowest, lock = [], threading.Lock()
+
+    def one(item):
+        start = time.monotonic()
+        said = play(bench, item[1], item[0])
+        with lock:
+            slowest.append((time.monotonic() - start, item[1].id))
+        return said
+
+    # The longest first, so that none runs alone at the end.
+    order = sorted(enumerate(cases), key=lambda item: -len(item[1].steps))
+    with ThreadPoolExecutor(BESIDE) as pool:
+        said = [s for s in pool.map(one, order) if s]
+    print(f"{len(cases)} cases in {time.monotonic() - began:.1f} s")
+    print("the slowest:", *(f"{t:.1f} s {n}" for t, n in sorted(slowest)[-5:]), sep="\n  ")
+    assert not bench.wrong, bench.wrong[:5]
+    assert not said, f"{len(said)} of {len(cases)}:\n" + "\n".join(said)
+    flows, live, half_open, waiting = bench.call("left()")
+    assert (live, half_open) == (0, 0) and flows == waiting, (flows, live, half_open, waiting)
