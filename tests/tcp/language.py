@@ -108,7 +108,8 @@ def _option(text):
     return words[0], words[1:]
 
 
-_SEGMENT = re.compile(r"^([<>])\s+(.*)$")
+_SEGMENT = re.compile(r"^(<|>\??)\s+(.*)$")
+_SEGMENT_KINDS = {"<": "inject", ">": "expect", ">?": "perhaps"}
 
 
 def _step(text, file, line):
@@ -121,7 +122,7 @@ def _step(text, file, line):
         body = body.strip()
     m = _SEGMENT.match(body)
     if m:
-        return Step("inject" if m[1] == "<" else "expect", segment(m[2]), after, file, line, text)
+        return Step(_SEGMENT_KINDS[m[1]], segment(m[2]), after, file, line, text)
     kind, _, rest = body.partition(" ")
     if kind == "check":
         return Step(kind, rest.strip(), after, file, line, text)

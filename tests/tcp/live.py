@@ -205,13 +205,19 @@ class Live:
             p = self.box.get(timeout=left) if left > 0 else self.box.get_nowait()
         except queue.Empty:
             return None
-        if not hope and p.at > clock + high and high:
-            self.held.append(p)
-            return None
+        if not hope:
+            if p.at > clock + high and high:
+                self.held.append(p)
+                return None
+            return p
         early = low - low // 4 - 30_000
-        assert p.at - clock >= early, f"after {(p.at - clock) / 1e6:.3f} s came {p.flags} {p.seq}"
+        if low and p.at - clock < early:
+            raise AssertionError(f"{(p.at - clock) / 1e6:.3f} s after the step before came {p.flags}")
         self.local_port = p.src_port
         return p
+
+    def put_back(self, p):
+        self.held.append(p)
 
     # -- the program
 

@@ -42,6 +42,7 @@ class Virtual:
         self.began = s.now
         self.states = s.states
         self.orphans = []
+        self.held = []
 
     def now(self):
         return self.s.now
@@ -75,6 +76,8 @@ class Virtual:
     def emitted(self, clock, low, high, hope=True):
         """The next packet, at `clock` + low..high exactly; None."""
         s = self.s
+        if self.held:
+            return self.held.pop()
         s.run(max(clock + high, s.now))
         if not s.out:
             return None
@@ -93,6 +96,9 @@ class Virtual:
         p.at = at
         p.tos = getattr(o, "tos", None)
         return p
+
+    def put_back(self, p):
+        self.held.append(p)
 
     # -- the program
 
