@@ -4,10 +4,10 @@ A line is "NUMBER EXPRESSION"; the answer "NUMBER =REPR" or "NUMBER !ERRNO". `k`
 MicroPython; sent by live.py.
 """
 
+import socket
 import sys
 from binascii import hexlify
 
-import socket
 from stack.api import _runtime
 from stack.transport.tcp.states import NAMES
 

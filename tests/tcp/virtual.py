@@ -30,6 +30,7 @@ class Virtual:
     """See play.py. Every segment injected and emitted is checked as the harness does."""
 
     iss = h.L
+    exact = True
 
     def __init__(self, case):
         host = dict(case.host)
