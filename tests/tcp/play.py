@@ -1,8 +1,8 @@
 """Plays a case: each step is done on a `Stage`, the stack on a virtual clock or a guest.
 
-A Stage has what differs between the two: `exact` (time is), `now`, `inject`, `emitted`, `wait`, `settle`, and the
-calls of a program (connect listen accept send recv shutdown close abort set state error
-check icmp drops). A failure is a `Mismatch` that quotes the script.
+A Stage has what differs between the two: `exact` (time is), `now`, `inject`, `emitted`, `wait`,
+`settle`, and the calls of a program (connect listen accept send recv shutdown close abort set
+state error check icmp drops). A failure is a `Mismatch` that quotes the script.
 """
 
 import re
