@@ -21,6 +21,7 @@ from stack.core.errors import ProtocolError
 from stack.core.timers import NEVER
 from stack.dns import hosts, message
 from stack.dns.cache import Cache
+from stack.dns.name import to_wire
 
 UDP = const(0)
 TCP = const(1)
@@ -99,7 +100,7 @@ class Resolution:
             self._soonest = min(self._soonest, left)
             self._finish(rcode, records, now)
             return
-        self._wire = message.name_to_wire(name)
+        self._wire = to_wire(name)
         if not self._servers:
             self._end(TIMEOUT, [])
             return

@@ -3,6 +3,7 @@
 from stack.core.timers import NEVER
 from stack.dns import hosts, message
 from stack.dns.cache import Cache
+from stack.dns.name import to_wire
 from stack.dns.stub import TCP, TIMEOUT, UDP, Resolver
 
 S = 1000000
@@ -45,13 +46,13 @@ def answer(query, records=(), rcode=0, flags=0x8180, authority=()):
     out = query[:2] + _u16(flags | rcode) + _u16(1)
     out += _u16(len(records)) + _u16(len(authority)) + _u16(0) + question(query)
     for name, type, ttl, data in list(records) + list(authority):
-        out += message.name_to_wire(name) + _u16(type) + _u16(1)
+        out += to_wire(name) + _u16(type) + _u16(1)
         out += _u16(ttl >> 16) + _u16(ttl & 0xFFFF) + _u16(len(data)) + data
     return out
 
 
 def wire(name):
-    return message.name_to_wire(name)
+    return to_wire(name)
 
 
 def soa(name, minimum=60, ttl=300):
