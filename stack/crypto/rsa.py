@@ -1,6 +1,6 @@
 """RSA signatures (RFC 8017): PKCS #1 v1.5 verify, PSS verify and sign. 2048 to 4096 bits.
 
-    verify_pkcs1(n, e, hash_name, digest, sig) -> bool
+    verify_pkcs1(n, e, hash_name, digest, sig, min_bits=2048) -> bool
     verify_pss(n, e, hash_class, digest, sig, salt_len) -> bool
     sign_pss(key, hash_class, digest, rng) -> bytes      key: RsaKey
 
@@ -25,10 +25,12 @@ MAX_BITS = 4096
 _BLINDINGS = const(32)  # signatures from one random r: its inverse is dear
 
 
-def sane(n, e):
+def sane(n, e, min_bits=0):
     """True if (n, e) is a public key that we are willing to use."""
+    if not (min_bits or MIN_BITS) <= bit_length(n) <= MAX_BITS:
+        return False
     # A big e only makes the peer's signature dear to check; e = 1 signs anything.
-    return MIN_BITS <= bit_length(n) <= MAX_BITS and n & 1 == 1 and e & 1 == 1 and 3 <= e < 1 << 32
+    return n & 1 == 1 and e & 1 == 1 and 3 <= e < 1 << 32
 
 
 class RsaKey:
@@ -49,10 +51,10 @@ class RsaKey:
         self.blinded = 0
 
 
-def _open(n, e, sig):
+def _open(n, e, sig, min_bits=0):
     """sig^e mod n as bytes, or None for a wrong length or value. RFC 8017, 8.1.2."""
     size = (bit_length(n) + 7) >> 3
-    if not sane(n, e) or len(sig) != size:
+    if not sane(n, e, min_bits) or len(sig) != size:
         return None
     s = int.from_bytes(sig, "big")
     if s >= n:
@@ -60,9 +62,12 @@ def _open(n, e, sig):
     return kernels.modexp(s, e, n).to_bytes(size, "big")
 
 
-def verify_pkcs1(n, e, hash_name, digest, sig):
-    """True if sig is `digest` signed with RSASSA-PKCS1-v1_5. hash_name: "sha256" and so on."""
-    em = _open(n, e, sig)
+def verify_pkcs1(n, e, hash_name, digest, sig, min_bits=0):
+    """True if sig is `digest` signed with RSASSA-PKCS1-v1_5. hash_name: "sha256" and so on.
+
+    min_bits: 0 for MIN_BITS; zones of DNSSEC still sign with fewer.
+    """
+    em = _open(n, e, sig, min_bits)
     if em is None or hash_name not in _PREFIX or len(digest) != _DIGEST[hash_name]:
         return False
     # RFC 8017, 8.2.2: encode again and compare the whole; never parse what was signed.

@@ -9,6 +9,7 @@ Not implemented: asking a responder; nonces; the revocation of a responder.
 from micropython import const
 
 from stack.core.errors import ProtocolError
+from stack.crypto.sha1 import sha1
 from stack.crypto.sha2 import Sha256
 from stack.tls import alert
 from stack.tls.alert import CertificateError
@@ -17,7 +18,6 @@ from stack.tls.x509 import der
 from stack.tls.x509.certificate import Certificate
 from stack.tls.x509.der import Der
 from stack.tls.x509.publickey import verify_signature
-from stack.tls.x509.sha1 import sha1
 
 _BASIC = der.oid("1.3.6.1.5.5.7.48.1.1")
 _SHA1 = der.oid("1.3.14.3.2.26")

@@ -3,6 +3,7 @@
 from stack.crypto.hkdf import expand, expand_label, extract
 from stack.crypto.hmac import Hmac, hmac
 from stack.crypto.keccak import Shake128, Shake256, sha3_256, sha3_512
+from stack.crypto.sha1 import sha1
 from stack.crypto.sha2 import Sha256, Sha384, Sha512
 
 _ABC = b"abc"
@@ -169,3 +170,17 @@ def test_expand_label_rfc8448():
     assert expand_label(Sha256, early, b"derived", Sha256(b"").digest(), 32) == bytes.fromhex(
         "6f2615a108c702c5678f54fc9dbab69716c076189c48250cebeac3576c3611ba"
     )
+
+
+def test_sha1():
+    """FIPS 180-2, appendix A; lengths around a block against a million a's first bytes."""
+    for text, hexed in (
+        (b"", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        (b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        (
+            b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+            "84983e441c3bd26ebaae4aa1f95129e5e54670f1",
+        ),
+        (b"a" * 1000, "291e9a6c66994949b57ba5e650361e98fc36b1ba"),
+    ):
+        assert sha1(text) == bytes.fromhex(hexed), text
