@@ -2,7 +2,7 @@
 
     poll(now)   devices -> interfaces -> layers; timers; what the layers have to send; devices
 
-Not implemented: IPv6.
+Not implemented: IPv6 forwarding.
 """
 
 from micropython import const
@@ -17,7 +17,10 @@ from stack.link.loopback import Loopback
 from stack.net import addr as _addr
 from stack.net.dhcp import BOUND, DhcpClient
 from stack.net.icmp import Icmp
+from stack.net.icmp6 import Icmp6
 from stack.net.ipv4 import Ipv4
+from stack.net.ipv6 import Ipv6
+from stack.net.pmtu import PathMtu
 from stack.net.route import Routes
 from stack.transport.udp import Udp
 from stack.wire import dhcp as _dhcp_wire
@@ -60,7 +63,12 @@ class Host:
         self.pool = pool
         self.routes = Routes()
         self.ip = Ipv4(self.routes, pool, self.buffers, self.stats, self.timers, rng)
-        self.interfaces = self.ip.interfaces
+        self.pmtu = PathMtu(self.routes, self.timers)
+        self.ip6 = Ipv6(self.routes, pool, self.buffers, self.stats, self.timers, rng, self.pmtu)
+        self.ip.v6 = self.ip6
+        self.ip.pmtu = self.pmtu
+        self.interfaces = self.ip6.interfaces = self.ip.interfaces
+        self.icmp6 = Icmp6(self.ip6, pool, self.buffers, self.stats, rng)
         self.icmp = Icmp(self.ip, pool, self.buffers, self.stats, rng)
         self.udp = Udp(self.ip, rng, self.stats, self.buffers, pool)
         self.tcp = None
@@ -68,12 +76,17 @@ class Host:
             self.tcp = Tcp(self.ip, self.timers, rng, self.stats, self.buffers, pool)
         self.watchers = []
         self._static_dns = []
+        self._static_dns6 = []
+        self._dhcp6 = {}
         self._dhcp = {}  # interface name -> _Dhcp
         self._now = 0
         self._again = False
+        # RFC 7217: stable addresses are stable as long as this is. Set it before interfaces come.
+        self.secret6 = rng(16)
         lo = self._add(Loopback(self.buffers), True)
         self.ip.loopback = lo
         self.ip.add_address(lo, _addr.LOOPBACK, 8)
+        self.ip6.add_loopback(lo)
 
     # Running.
 
@@ -137,8 +150,10 @@ class Host:
 
     def _add(self, device, loopback):
         iface = Interface(
-            device, self.ip, self.pool, self.buffers, self.stats, self.timers, loopback
-        )
+            device, self.ip, self.pool, self.buffers, self.stats, self.timers, loopback,
+            self.secret6,
+        )  # fmt: skip
+        iface.auto.on_change = self._tell6
         self.interfaces.append(iface)
         return iface
 
@@ -167,6 +182,17 @@ class Host:
             self._dhcp[iface.name] = _Dhcp(self, iface, now)
         elif mode != "none":
             raise ValueError("configure: %s" % mode)
+        iface.device.flush()
+        self._tell(iface)
+
+    def configure6(self, iface, mode, now, addr=None, length=0, gateway=None, dns=()):
+        """IPv6 of iface: "auto", "static" with addr and gateway (16 bytes each), or "none"."""
+        dhcp = self._dhcp6.pop(iface.name, None)
+        if dhcp is not None:
+            dhcp.close(now)
+        iface.auto.start(mode, now, addr, length, gateway)
+        if dns:
+            self._static_dns6 = list(dns)
         iface.device.flush()
         self._tell(iface)
 
@@ -207,6 +233,12 @@ class Host:
             if d is not None:
                 d.link_up(now)
             iface.arp.announce(now)
+            iface.auto.link_up(now)
+            iface.mld.again(now)
+        self._tell(iface)
+
+    def _tell6(self, iface):
+        """Addresses, routers or servers of IPv6 have changed."""
         self._tell(iface)
 
     def _tell(self, iface):

@@ -2,24 +2,32 @@
 
     device.rx -> on_frame -> wire.ethernet -> link.arp
                                            -> net.ipv4 -> net.icmp, transport.udp, transport.tcp
-    Path.output, arp, raw -> tx -> device.tx
+                                           -> net.ipv6 -> net.icmp6 -> net.nd, net.mld; the same
+    Path.output, arp, nd, raw -> tx -> device.tx
 
-Not implemented: VLANs, IPv6, more than one address.
+Not implemented: VLANs, more than one IPv4 address.
 """
 
 from stack.link import raw
 from stack.link.arp import Arp, permanent
 from stack.link.ethernet import Link
+from stack.net.mld import Mld
+from stack.net.nd import Nd
+from stack.net.slaac import Autoconf
 from stack.wire import ethernet
+from stack.wire.ipv6 import MIN_MTU
 
 # The smallest MTU that DHCP may set (RFC 791: every host takes 576 bytes).
 _MIN_MTU = 576
 
 
 class Interface:
-    """`addr`, `prefix` (0: none), `mac` (an int), `mtu`, `up`, and counters of frames and bytes."""
+    """`addr`, `prefix` (0: none), `mac` (an int), `mtu`, `up`, and counters of frames and bytes.
 
-    def __init__(self, device, ip, pool, buffers, stats, timers, loopback=False):
+    `index` from 1 on is the zone of link-local addresses; `nd`, `auto`, `mld`: IPv6's parts.
+    """
+
+    def __init__(self, device, ip, pool, buffers, stats, timers, loopback=False, secret=b""):
         self.device = device
         self.name = device.name
         self.loopback = loopback
@@ -30,11 +38,17 @@ class Interface:
         self.enabled = True
         self.up = device.link_up
         self.ip = ip
+        self.ip6 = ip.v6
+        self.index = len(ip.interfaces) + 1
+        self.mtu6 = 0  # what routers advertise; 0: as mtu
         self.pool = pool
         self.buffers = buffers
         self.stats = stats
         self.link = Link(self.mac)
         self.arp = Arp(self, pool, stats, timers, ip)
+        self.nd = Nd(self, ip.v6, pool, stats, timers)
+        self.mld = Mld(self, ip.v6, pool, stats, timers)
+        self.auto = Autoconf(self, ip.v6, stats, timers, secret)
         self.everyone = permanent(0 if loopback else ethernet.BROADCAST)
         self.eth = ethernet.Ethernet()
         self.to_group = False  # the frame in hand went to a broadcast or group address
@@ -44,6 +58,8 @@ class Interface:
         # Our address and that of the sender of the last frame to us; for a second.
         self._known = bytearray(12)
         self._forget_at = 0
+        self._known_src = 0
+        self.last_src = 0  # the sender of the frame in hand
         # Bound once: passing a method as a value allocates.
         self._sink = self.on_frame
         self.tx = device.tx
@@ -56,6 +72,7 @@ class Interface:
             self._forget_at = now + 1_000_000
             ethernet.put_mac(self._known, 0, self.mac)
             ethernet.put_mac(self._known, 6, self.mac)
+            self._known_src = self.mac
         n = self.device.rx(self._sink, budget)
         self.rx_frames += n
         return n
@@ -67,15 +84,21 @@ class Interface:
         self.rx_bytes += f.end - off
         if self.raws:
             self._show(f, False)
-        if ethernet.known_type(f.buf, off, f.end, self._known) == 0x0800:
+        kind = ethernet.known_type(f.buf, off, f.end, self._known)
+        if kind == 0x0800:
             self.to_group = False
             f.off = off + 14
             self.ip.on_frame(f, self, now)
-            return
-        self._on_other(f, now)
+        elif kind == 0x86DD:
+            self.to_group = False
+            self.last_src = self._known_src
+            f.off = off + 14
+            self.ip6.on_frame(f, self, now)
+        else:
+            self._on_other(f, now)
 
     def _on_other(self, f, now):
-        """A frame that is not IPv4 to us from the sender of the one before."""
+        """A frame that is not IP to us from the sender of the one before."""
         eth = self.eth
         if not eth.parse(f):
             self.stats.drop(eth.why)
@@ -93,11 +116,15 @@ class Interface:
             self.stats.drop("ethernet.source_group")
             return
         self.link.learn(src, now)
+        self.last_src = src
         if not self.to_group:
             ethernet.put_mac(self._known, 6, src)
+            self._known_src = src
         kind = eth.ethertype
         if kind == 0x0800:
             self.ip.on_frame(f, self, now)
+        elif kind == 0x86DD:
+            self.ip6.on_frame(f, self, now)
         elif kind == 0x0806:
             self.arp.on_frame(f, src, now)
         else:
@@ -135,6 +162,12 @@ class Interface:
         """Use less than the device's MTU; nonsense is ignored."""
         if _MIN_MTU <= mtu <= self.device.mtu:
             self.mtu = mtu
+            self.ip.routes.changed()
+
+    def set_mtu6(self, mtu):
+        """What a router advertises for IPv6 (RFC 4861, section 6.3.4); nonsense is ignored."""
+        if MIN_MTU <= mtu <= self.mtu and mtu != self.mtu6:
+            self.mtu6 = mtu
             self.ip.routes.changed()
 
     def check_link(self):

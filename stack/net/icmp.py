@@ -13,8 +13,9 @@ from micropython import const
 from stack.core import be, errors
 from stack.core.frame import HEADROOM
 from stack.core.mem import copy
+from stack.net.addr6 import V6
 from stack.wire import icmp4 as wire
-from stack.wire import ipv4
+from stack.wire import icmp6, ipv4
 
 _UNICAST = const(1)
 
@@ -50,6 +51,7 @@ class Ping:
         self.rtt_us = -1
         self.ttl = self.size = self.error = 0
         self.waker = None
+        self.to_group = False
         self._icmp = icmp
         self._path = path
 
@@ -69,9 +71,39 @@ class Ping:
     def close(self):
         self._icmp.forget(self)
 
-    def _done(self):
+    # The stack's.
+
+    def answered(self, h, f, now):
+        """The answer has come, with the header h and its data in f."""
+        self.rtt_us = now - self.sent_at
+        self.ttl = h.ttl()
+        self.size = f.end - f.off
         if self.waker is not None:
             self.waker.wake(self)
+
+    def failed(self, code):
+        """The network says that it does not go."""
+        if self.rtt_us < 0:
+            self.error = code
+            if self.waker is not None:
+                self.waker.wake(self)
+
+
+class Bucket:
+    """Errors may be sent while there are tokens: a thousand a second, fifty at once."""
+
+    def __init__(self):
+        self._credit_at = -_BURST_US  # when the bucket would have been empty
+
+    def take(self, now):
+        """True if one may be sent."""
+        at = self._credit_at
+        if now - at > _BURST_US:
+            at = now - _BURST_US
+        if now - at < _TOKEN_US:
+            return False
+        self._credit_at = at + _TOKEN_US
+        return True
 
 
 class Icmp:
@@ -83,7 +115,7 @@ class Icmp:
         self.rng = rng
         self._hdr = wire.Icmp4()
         self._pings = {}  # identifier -> Ping
-        self._credit_at = -_BURST_US  # when the bucket would have been empty
+        self._bucket = Bucket()
         ip.register(ipv4.PROTO_ICMP, self)
         ip.icmp = self
         ip.reassembly.on_expired = self._on_expired
@@ -153,10 +185,7 @@ class Icmp:
         ):
             self.stats.drop("icmp.unexpected_reply")
             return
-        ping.rtt_us = now - ping.sent_at
-        ping.ttl = h.ttl()
-        ping.size = f.end - f.off
-        ping._done()
+        ping.answered(h, f, now)
 
     def _on_error_message(self, f, m, now):
         mtu = 0
@@ -184,14 +213,14 @@ class Icmp:
             return
         ping = self._pings.get(be.get16(b, o + 4))
         if ping is not None and ping.seq == be.get16(b, o + 6) and ping.addr == h.dst:
-            if ping.rtt_us < 0:
-                ping.error = code
-                ping._done()
+            ping.failed(code)
 
     # Out.
 
     def ping(self, addr, src=0):
         """A Ping for addr. OSError: no route, or too many."""
+        if addr >= V6:
+            return self.ip.v6.icmp.ping(addr, src)
         path = self.ip.path(addr, src)
         if path is None:
             raise OSError(errors.ENETUNREACH)
@@ -223,7 +252,7 @@ class Icmp:
                 buf = self.buffers.alloc(n + 8)
             except MemoryError:
                 return False
-            _pattern(buf, 8, n)
+            ping_pattern(buf, 8, n)
             wire.build(buf, 0, wire.ECHO, 0, rest, n)
             ok = path.fragment(buf, 0, n + 8, ipv4.PROTO_ICMP, now)
             self.buffers.free(buf)
@@ -232,7 +261,7 @@ class Icmp:
         if f is None:
             return False
         f.end = f.off + n
-        _pattern(f.buf, f.off, n)
+        ping_pattern(f.buf, f.off, n)
         wire.emit(f, wire.ECHO, 0, rest)
         if path.output(f, ipv4.PROTO_ICMP, now):
             return True
@@ -241,6 +270,9 @@ class Icmp:
 
     def send_unreachable(self, h, f, code, now):
         """Tell the sender of h that its packet, payload at f.off, could not be delivered."""
+        if h.src >= V6:
+            self.ip.v6.icmp.send_unreachable(h, f, icmp6.PORT_UNREACHABLE if code == 3 else 0, now)
+            return
         self._send_error(wire.UNREACHABLE, code, h, f.buf, f.end - f.off, now)
 
     def _on_expired(self, h, f, now):
@@ -254,7 +286,7 @@ class Icmp:
             return
         if h.proto == ipv4.PROTO_ICMP and (not n or buf[h.start + h.header_len()] != wire.ECHO):
             return
-        if not self._may_send(now):
+        if not self._bucket.take(now):
             self.stats.count("icmp.rate_limited")
             return
         path = self.ip.reply(h)
@@ -271,16 +303,8 @@ class Icmp:
         else:
             r.release()
 
-    def _may_send(self, now):
-        at = self._credit_at
-        if now - at > _BURST_US:
-            at = now - _BURST_US
-        if now - at < _TOKEN_US:
-            return False
-        self._credit_at = at + _TOKEN_US
-        return True
 
-
-def _pattern(buf, off, n):
+def ping_pattern(buf, off, n):
+    """The data of an echo request."""
     for i in range(n):
         buf[off + i] = i & 0xFF

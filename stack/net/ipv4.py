@@ -15,8 +15,9 @@ from micropython import const
 from stack.core import be, checksum, errors
 from stack.core.frame import HEADROOM
 from stack.core.mem import copy
-from stack.link.arp import Neighbor, permanent
+from stack.link.neighbors import Neighbor, permanent
 from stack.net import addr as _addr
+from stack.net.addr6 import V6
 from stack.net.reassembly import Reassembly
 from stack.wire import ethernet
 from stack.wire import ipv4 as wire
@@ -45,7 +46,7 @@ class Path:
 
     __slots__ = (
         "ip", "iface", "src", "dst", "kind", "mtu", "caps", "gso_max", "epoch", "ident",
-        "_words", "_template", "_hop", "_neighbor", "_stamp", "_sum", "_bound",
+        "header", "_words", "_template", "_hop", "_neighbor", "_stamp", "_sum", "_bound",
     )  # fmt: skip
 
     def __init__(self, ip):
@@ -53,6 +54,7 @@ class Path:
         self.iface = None
         self.src = self.dst = self.kind = self.mtu = self.caps = self.gso_max = 0
         self.epoch = -1
+        self.header = wire.HEADER_LEN
         # RFC 6864, section 4.3; where it starts is nobody's business.
         self.ident = ip.random16()
         self._words = _TTL << 8
@@ -76,7 +78,7 @@ class Path:
         if total > self.mtu and not frame.gso_size:
             return self._output_big(frame, proto, now)
         e = self._neighbor
-        if (e.stamp != self._stamp or self.epoch != self.ip.routes.epoch) and not self._follow(now):
+        if (e.stamp != self._stamp or self.epoch != self.ip.routes.epoch) and not self.follow(now):
             self.ip.stats.drop("ipv4.no_route")
             frame.release()
             return True
@@ -101,7 +103,7 @@ class Path:
     def fragment(self, buf, off, n, proto, now):
         """Send n bytes of a transport datagram in fragments. All or nothing: False, try later."""
         ip = self.ip
-        if not self._follow(now):
+        if not self.follow(now):
             ip.stats.drop("ipv4.no_route")
             return True
         iface = self.iface
@@ -144,7 +146,7 @@ class Path:
         return True
 
     def _output_big(self, frame, proto, now):
-        if not self._follow(now):
+        if not self.follow(now):
             self.ip.stats.drop("ipv4.no_route")
         elif frame.data_len:
             # A segment made for a larger MTU: its maker will cut it anew.
@@ -157,7 +159,7 @@ class Path:
         frame.release()
         return True
 
-    def _follow(self, now):
+    def follow(self, now):
         """Bring route, next hop and headers up to date. False: there is no way any more."""
         ip = self.ip
         if self.epoch != ip.routes.epoch and not self.find(self.dst, self.src):
@@ -246,6 +248,7 @@ class Ipv4:
         self.interfaces = []
         self.loopback = None
         self.icmp = None  # set by the host
+        self.v6 = None  # the Ipv6 beside it, to which handles (addr6.V6 and above) are passed
         self.handlers = {}
         self.reassembly = Reassembly(buffers, stats, timers)
         self._hdr = wire.Ipv4()
@@ -259,8 +262,13 @@ class Ipv4:
         return r[0] << 8 | r[1]
 
     def register(self, proto, handler):
-        """Give protocol number `proto` to handler: on_packet(header, frame, now), on_error(...)."""
+        """Give protocol number `proto` to handler: on_packet(header, frame, now), on_error(...).
+
+        Of both families, but for ICMP, which are two.
+        """
         self.handlers[proto] = handler
+        if self.v6 is not None and proto != wire.PROTO_ICMP:
+            self.v6.register(proto, handler)
 
     # In.
 
@@ -357,6 +365,8 @@ class Ipv4:
 
     def path(self, dst, src=0):
         """The Path to dst, from src if given. None: no route, or src is not ours."""
+        if dst >= V6:
+            return self.v6.path(dst, src)
         p = self._paths.get(dst)
         if p is not None and p.epoch == self.routes.epoch and (not src or p.src == src):
             return p
@@ -369,9 +379,12 @@ class Ipv4:
             self._paths[dst] = p
         return p
 
-    def private_path(self, dst, src=0):
-        """A Path of one's own, whose TTL may be set."""
+    def private_path(self, dst, src=0, iface=None):
+        """A Path of one's own, whose TTL may be set; iface: where it leaves, for groups."""
+        if dst >= V6:
+            return self.v6.private_path(dst, src, iface)
         p = Path(self)
+        p._bound = iface
         return p if p.find(dst, src) else None
 
     def broadcast_path(self, iface):
@@ -387,6 +400,8 @@ class Ipv4:
         Valid until the next call: for answers without a connection; allocates nothing.
         None: no way.
         """
+        if h.src >= V6:
+            return self.v6.reply(h)
         p = self._reply
         src = h.dst if h.kind == UNICAST else 0
         if p.dst == h.src and p.epoch == self.routes.epoch and p.src == src:
@@ -409,12 +424,16 @@ class Ipv4:
 
     def kind(self, addr):
         """UNICAST, BROADCAST (also of a subnet of ours) or MULTICAST."""
+        if addr >= V6:
+            return self.v6.kind(addr)
         if addr >> 28 == 14:
             return MULTICAST
         return BROADCAST if self.local.get(addr) == BROADCAST else UNICAST
 
     def is_local(self, addr):
         """True if we may send from addr."""
+        if addr >= V6:
+            return self.v6.is_local(addr)
         return addr >> 24 == 127 or self.local.get(addr) == UNICAST
 
     def join(self, group):

@@ -93,6 +93,10 @@ class Reassembly:
         self._bytes = 0
         self._frame = Frame(bytearray(0))
         self._hdr = wire.Ipv4()
+        # IPv6's differ: see reassembly6.py.
+        self.header = _HEADER
+        self.max_payload = _MAX_PAYLOAD
+        self.timeout_us = _TIMEOUT_US
 
     def __len__(self):
         return len(self._active)
@@ -106,7 +110,7 @@ class Reassembly:
         n = f.end - f.off
         more = h.frag & wire.MF
         # RFC 791, section 3.2: all but the last are multiples of 8 bytes.
-        if not n or (more and n & 7) or start + n > _MAX_PAYLOAD:
+        if not n or (more and n & 7) or start + n > self.max_payload:
             self.stats.drop("reassembly.length")
             return None
         d = self._find(h, now)
@@ -122,15 +126,15 @@ class Reassembly:
         count = (n + 7) >> 3
         have = _blocks(d.bitmap, first, count)
         if have:
-            if have == count and be.equal(d.buf, _HEADER + start, f.buf, f.off, n):
+            if have == count and be.equal(d.buf, self.header + start, f.buf, f.off, n):
                 self.stats.drop("reassembly.duplicate")
             else:
                 self._drop(d, "reassembly.overlap")
             return None
-        if not self._room(d, _HEADER + start + n):
+        if not self._room(d, self.header + start + n):
             self._drop(d, "reassembly.no_memory")
             return None
-        copy(d.buf, _HEADER + start, f.buf, f.off, n)
+        copy(d.buf, self.header + start, f.buf, f.off, n)
         _mark(d.bitmap, first, count)
         d.blocks += count
         if not more:
@@ -138,7 +142,7 @@ class Reassembly:
         if not start:
             d.first = n
             d.kind = h.kind
-            wire.build(d.buf, 0, h.src, h.dst, h.proto, n, h.ident(), 0, h.ttl(), h.tos())
+            self.put_header(d, h, n)
         if d.total and d.blocks == (d.total + 7) >> 3:
             return self._complete(d, h)
         return None
@@ -156,14 +160,32 @@ class Reassembly:
         f.buf = d.buf
         d.buf = None
         self._release(d)
-        f.off = _HEADER
-        f.end = _HEADER + d.total
-        be.put16(f.buf, 2, f.end)
+        f.off = self.header
+        f.end = self.header + d.total
+        self.complete(d, h, f)
         h.buf = f.buf
         h.start = 0
         h.frag = 0
         self.stats.count("reassembly.done")
         return f
+
+    # What is IPv4's own.
+
+    def put_header(self, d, h, n):
+        """Write the header of the first fragment at the beginning of the buffer."""
+        wire.build(d.buf, 0, h.src, h.dst, h.proto, n, h.ident(), 0, h.ttl(), h.tos())
+
+    def complete(self, d, h, f):
+        be.put16(f.buf, 2, f.end)
+
+    def same(self, d, h, ident):
+        """True if a fragment of the same source belongs to d."""
+        return d.ident == ident and d.dst == h.dst and d.proto == h.proto
+
+    def parse_header(self, h, f, d):
+        return h.parse(f)
+
+    # The table.
 
     def _beyond(self, d, end):
         """True if a block behind `end` is there already."""
@@ -177,7 +199,7 @@ class Reassembly:
         ident = h.ident()
         for d in self._active:
             if d.src == h.src:
-                if d.ident == ident and d.dst == h.dst and d.proto == h.proto:
+                if self.same(d, h, ident):
                     return d
                 same += 1
                 if oldest is None:  # _active is in order of age
@@ -194,7 +216,7 @@ class Reassembly:
         d.iface = h.iface
         d.kind = h.kind
         d.blocks = d.total = d.first = 0
-        d.expires = now + _TIMEOUT_US
+        d.expires = now + self.timeout_us
         self._active.append(d)
         self._timers.arm(self, d.expires)
         return d
@@ -247,9 +269,9 @@ class Reassembly:
         f.reset()
         f.buf = d.buf
         f.off = 0
-        f.end = _HEADER + d.first
+        f.end = self.header + d.first
         h = self._hdr
-        if h.parse(f):
+        if self.parse_header(h, f, d):
             h.iface = d.iface
             h.kind = d.kind
             self.on_expired(h, f, now)

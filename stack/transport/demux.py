@@ -13,6 +13,8 @@ Not implemented: two listeners that share the connections of one port.
 from micropython import const
 
 from stack.core.errors import EADDRINUSE, EADDRNOTAVAIL
+from stack.net.addr6 import ANY as ANY6
+from stack.net.addr6 import V6
 
 # RFC 6335, section 6: "the Dynamic Ports, ... from 49152-65535".
 EPHEMERAL_FIRST = const(49152)
@@ -20,9 +22,22 @@ EPHEMERAL_COUNT = const(16384)
 
 
 def key(addr, port):
-    """The small int of a remote address and port."""
-    # An IPv6 address will have to be folded to 32 bits here; chains sort out the rest.
+    """The small int of a remote address (an IPv6 handle has 46 bits) and port."""
     return addr << 16 | port
+
+
+def lowest(addr, dual=False):
+    """The least of the local addresses that a socket at addr hears, an int; see highest.
+
+    0 is any of IPv4, addr6.ANY any of IPv6, and with `dual` of both (RFC 3493, section 3.7).
+    """
+    return 0 if dual and addr == ANY6 else addr
+
+
+def highest(addr):
+    if not addr:
+        return V6 - 1
+    return V6 + V6 - 1 if addr == ANY6 else addr
 
 
 class Port:
@@ -62,9 +77,9 @@ class FlowTable:
             return None
         found = None
         for l in p.listeners:
-            if l.local_addr == addr:
-                return l
-            if not l.local_addr:
+            if l.low <= addr <= l.high:
+                if l.local_addr == addr:
+                    return l
                 found = l
         return found
 
@@ -113,7 +128,7 @@ class FlowTable:
         p = self._ports.get(l.local_port)
         if p is not None:
             for other in p.listeners:
-                if other.local_addr == l.local_addr or not other.local_addr or not l.local_addr:
+                if other.low <= l.high and l.low <= other.high:
                     raise OSError(EADDRINUSE)
             if p.flows and not reuse:
                 raise OSError(EADDRINUSE)

@@ -10,12 +10,15 @@ Not implemented: sending without a checksum, a copy of our own broadcasts to our
 import micropython
 from micropython import const
 
-from stack.core import errors
+from stack.core import be, errors
 from stack.core.checksum import add as _sum
 from stack.core.frame import CAP_TX_CSUM, HEADROOM
 from stack.core.mem import copy
 from stack.core.ring import Ring
-from stack.net.ipv4 import BROADCAST, UNICAST
+from stack.net.addr6 import ANY as ANY6
+from stack.net.addr6 import V6, is_mapped
+from stack.net.ipv4 import BROADCAST, MULTICAST, UNICAST
+from stack.transport.demux import highest, lowest
 from stack.wire import udp as wire
 from stack.wire.ipv4 import PROTO_UDP
 
@@ -28,6 +31,9 @@ _FIRST_PORT = const(49152)  # RFC 6335, section 6: the dynamic ports
 _PORTS = const(16384)
 
 _RECORD = const(8)
+# An endpoint that hears IPv6 notes 16 bytes of address, port, length: over the end of the
+# IP header, which is at least 20 bytes long, and the UDP header.
+_RECORD6 = const(20)
 
 
 @micropython.viper
@@ -52,12 +58,17 @@ class UdpEndpoint:
     __slots__ = (
         "udp", "local_addr", "local_port", "remote_addr", "remote_port", "iface", "reuse",
         "broadcast", "waker", "error", "drops", "peer_addr", "peer_port", "length", "blocked",
-        "next", "ring", "_path", "_own_path", "_record",
+        "next", "ring", "low", "high", "group_iface", "group_ttl", "_path", "_own_path",
+        "_record",
     )  # fmt: skip
 
-    def __init__(self, udp, addr, port, iface, reuse):
+    def __init__(self, udp, addr, port, iface, reuse, dual):
         self.udp = udp
         self.local_addr = addr
+        self.low = lowest(addr, dual)
+        self.high = highest(addr)
+        self.group_iface = None  # where datagrams to groups go out
+        self.group_ttl = 1
         self.local_port = port
         self.remote_addr = self.remote_port = 0
         self.iface = iface  # only frames of this interface; None: of any
@@ -72,7 +83,7 @@ class UdpEndpoint:
         self.ring = Ring(udp.buffers, _QUEUE)
         self._path = None
         self._own_path = None
-        self._record = bytearray(_RECORD)
+        self._record = bytearray(_RECORD if self.high < V6 else _RECORD6)
 
     # A program's calls.
 
@@ -81,7 +92,13 @@ class UdpEndpoint:
         if not addr:
             self.remote_addr = self.remote_port = 0
             return
-        path = self.udp.ip.path(addr, self.local_addr)
+        if addr >= V6 and self.high < V6 or addr < V6 and self.low >= V6:
+            raise OSError(errors.EAFNOSUPPORT if addr >= V6 else errors.ENETUNREACH)
+        ip = self.udp.ip
+        if ip.kind(addr) == MULTICAST:
+            path = self._group_path(addr)
+        else:
+            path = ip.path(addr, self.local_addr if ip.is_local(self.local_addr) else 0)
         if path is None:
             raise OSError(errors.ENETUNREACH)
         if path.kind == BROADCAST and not self.broadcast:
@@ -128,15 +145,28 @@ class UdpEndpoint:
                 self._raise()
             return -1
         r = self._record
-        ring.read_into(r, 0, _RECORD)
-        self.peer_addr = r[0] << 24 | r[1] << 16 | r[2] << 8 | r[3]
-        self.peer_port = r[4] << 8 | r[5]
-        self.length = length = r[6] << 8 | r[7]
+        if self.high < V6:
+            ring.read_into(r, 0, _RECORD)
+            self.peer_addr = r[0] << 24 | r[1] << 16 | r[2] << 8 | r[3]
+            self.peer_port = r[4] << 8 | r[5]
+            self.length = length = r[6] << 8 | r[7]
+        else:
+            length = self._read_record6(r)
         if n > length:
             n = length
         ring.peek(ring.head, buf, off, n)
         ring.head += length
         return n
+
+    def _read_record6(self, r):
+        self.ring.read_into(r, 0, _RECORD6)
+        if is_mapped(r, 0):
+            self.peer_addr = be.get32(r, 12)
+        else:
+            self.peer_addr = self.udp.ip.v6.addresses.handle(r, 0)
+        self.peer_port = r[16] << 8 | r[17]
+        self.length = length = r[18] << 8 | r[19]
+        return length
 
     def recv_len(self):
         """The length of the next datagram, or -1."""
@@ -144,8 +174,9 @@ class UdpEndpoint:
         if ring.tail == ring.head:
             return -1
         r = self._record
-        ring.peek(ring.head, r, 0, _RECORD)
-        return r[6] << 8 | r[7]
+        n = len(r)
+        ring.peek(ring.head, r, 0, n)
+        return r[n - 2] << 8 | r[n - 1]
 
     def events(self):
         ev = 0
@@ -188,17 +219,35 @@ class UdpEndpoint:
             if path is None or path.epoch != udp.ip.routes.epoch:
                 self._own_path = path = udp.ip.broadcast_path(self.iface)
             return path
+        kind = udp.ip.kind(addr)
+        if kind == MULTICAST:
+            return self._group_path(addr)
+        if addr >= V6 and self.high < V6 or addr < V6 and self.low >= V6:
+            raise OSError(errors.EAFNOSUPPORT if addr >= V6 else errors.ENETUNREACH)
         path = udp.ip.path(addr, self.local_addr if udp.ip.is_local(self.local_addr) else 0)
         if path is None:
             raise OSError(errors.ENETUNREACH)
         self._path = path
         return path
 
+    def _group_path(self, addr):
+        """The Path to a group, by the interface and with the TTL that the program has set."""
+        ip = self.udp.ip
+        path = self._own_path
+        if path is None or path.dst != addr or path.epoch != ip.routes.epoch:
+            src = self.local_addr if ip.is_local(self.local_addr) else 0
+            path = ip.private_path(addr, src, self.group_iface or self.iface)
+            if path is None:
+                raise OSError(errors.ENETUNREACH)
+            path.set_ttl(self.group_ttl)
+            self._own_path = path
+        return path
+
     # The stack's.
 
     def matches(self, h, src_port):
         """True if a datagram with IP header h belongs here."""
-        if self.local_addr and self.local_addr != h.dst:
+        if not self.low <= h.dst <= self.high:
             return False
         if self.remote_addr and (self.remote_port != src_port or self.remote_addr != h.src):
             return False
@@ -207,7 +256,11 @@ class UdpEndpoint:
     def deliver(self, h, f, src_port):
         """Queue the payload in f. The 8 bytes before it, the UDP header, become its record."""
         ring = self.ring
-        off = f.off - _RECORD
+        if self.high >= V6:
+            off = self._begin6(h, f, src_port)
+        else:
+            off = f.off - 8
+            _put_record(f.buf, off, h.src, src_port, f.end - off - 8)
         n = f.end - off
         tail = ring.tail
         used = tail - ring.head
@@ -219,7 +272,6 @@ class UdpEndpoint:
                 return
             size = ring.size
         buf = f.buf
-        _put_record(buf, off, h.src, src_port, n - _RECORD)
         i = tail & size - 1
         if i + n <= size:
             copy(ring.buf, i, buf, off, n)
@@ -228,6 +280,22 @@ class UdpEndpoint:
         ring.tail = tail + n
         if self.waker is not None:
             self.waker.wake(self)
+
+
+    def _begin6(self, h, f, src_port):
+        """Write the record of an endpoint of IPv6; where it begins."""
+        off = f.off - _RECORD6
+        b = f.buf
+        if h.src < V6:
+            be.put32(b, off, 0)
+            be.put32(b, off + 4, 0)
+            be.put32(b, off + 8, 0xFFFF)
+            be.put32(b, off + 12, h.src)
+        else:
+            self.udp.ip.v6.addresses.fetch(h.src, b, off)
+        be.put16(b, off + 16, src_port)
+        be.put16(b, off + 18, f.end - f.off)
+        return off
 
 
 class Udp:
@@ -243,12 +311,13 @@ class Udp:
         self._count = 0
         ip.register(PROTO_UDP, self)
 
-    def open(self, addr, port, now, reuse=False, iface=None):
-        """A UdpEndpoint at addr (0: any) and port (0: one is chosen).
+    def open(self, addr, port, now, reuse=False, iface=None, dual=False):
+        """A UdpEndpoint at addr (0: any of IPv4; addr6.ANY: of IPv6, with dual of both) and
+        port (0: one is chosen).
 
         OSError: EADDRINUSE, EADDRNOTAVAIL, ENOBUFS.
         """
-        if addr and not self.ip.is_local(addr) and self.ip.kind(addr) == UNICAST:
+        if addr and addr != ANY6 and not self.ip.is_local(addr) and self.ip.kind(addr) == UNICAST:
             raise OSError(errors.EADDRNOTAVAIL)
         if self._count >= _MAX_ENDPOINTS:
             raise OSError(errors.ENOBUFS)
@@ -259,12 +328,13 @@ class Udp:
             while other is not None:
                 if (
                     not (reuse and other.reuse)
-                    and (not addr or not other.local_addr or addr == other.local_addr)
+                    and lowest(addr, dual) <= other.high
+                    and other.low <= highest(addr)
                     and (iface is None or other.iface is None or iface is other.iface)
                 ):
                     raise OSError(errors.EADDRINUSE)
                 other = other.next
-        ep = UdpEndpoint(self, addr, port, iface, reuse)
+        ep = UdpEndpoint(self, addr, port, iface, reuse, dual)
         ep.next = self._ports.get(port)
         self._ports[port] = ep
         self._count += 1
@@ -346,7 +416,7 @@ class Udp:
                     ep.deliver(h, f, port)
                     worth = 0
                 else:
-                    w = (4 if ep.remote_addr else 0) + (2 if ep.local_addr else 0)
+                    w = (4 if ep.remote_addr else 0) + (2 if ep.low == ep.high else 0)
                     if w > worth:
                         best = ep
                         worth = w
@@ -366,7 +436,7 @@ class Udp:
             if (
                 ep.remote_addr == h.dst
                 and ep.remote_port == theirs
-                and (not ep.local_addr or ep.local_addr == h.src)
+                and ep.low <= h.src <= ep.high
             ):
                 ep.error = code
                 if ep.waker is not None:
@@ -379,7 +449,7 @@ class Udp:
 
     def send(self, path, src_port, dst_port, buf, off, n, now):
         """Send a datagram along path. False: no room now. OSError EMSGSIZE."""
-        if n + 28 > path.mtu or n + HEADROOM > self.pool.size:
+        if n + 8 + path.header > path.mtu or n + HEADROOM > self.pool.size:
             return self._send_big(path, src_port, dst_port, buf, off, n, now)
         f = self.pool.get()
         if f is None:

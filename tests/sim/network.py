@@ -78,8 +78,12 @@ class Path:
         self.mtu = side.mtu
         self.caps = side.caps
         self.kind = 1
+        self.header = 20
         self.gso_max = 65536 if side.caps & CAP_TSO4 else 0
         self._pseudo = pseudo(src, dst)
+
+    def follow(self, now):
+        return True
 
     def pseudo(self, proto):
         return self._pseudo

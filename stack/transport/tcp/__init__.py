@@ -19,6 +19,7 @@ from stack.core import checksum
 from stack.core.errors import ENETUNREACH, ENOBUFS
 from stack.core.frame import HEADROOM
 from stack.core.timers import NEVER
+from stack.net.addr6 import ANY as ANY6
 from stack.transport import demux
 from stack.transport.tcp import options, output
 from stack.transport.tcp.congestion import NewReno
@@ -104,7 +105,7 @@ class Tcp:
         """OPEN, active: a Connection in SYN-SENT. OSError ENETUNREACH, EADDRINUSE,
         EADDRNOTAVAIL, ENOBUFS.
         """
-        path = self.ip.path(remote_addr, local_addr)
+        path = self.ip.path(remote_addr, local_addr if local_addr != ANY6 else 0)
         # MUST-45: "reject as an error a local OPEN call for an invalid remote IP address
         # (e.g., a broadcast or multicast address)".
         if path is None or path.kind != _UNICAST:
@@ -120,14 +121,13 @@ class Tcp:
         c.open_active(self.isn(path.src, local_port, remote_addr, remote_port, now), now)
         return c
 
-    def listen(self, addr, port, backlog, now, reuse=False):
-        """OPEN, passive: a Listener. addr 0: any of ours; port 0: one is chosen.
-
-        OSError EADDRINUSE, ENOBUFS.
+    def listen(self, addr, port, backlog, now, reuse=False, dual=False):
+        """OPEN, passive: a Listener. addr 0: any of ours of IPv4, addr6.ANY: of IPv6, with
+        dual: of both; port 0: one is chosen. OSError EADDRINUSE, ENOBUFS.
         """
         if self.listeners >= MAX_LISTENERS:
             raise OSError(ENOBUFS)
-        l = Listener(self, addr, port, backlog)
+        l = Listener(self, addr, port, backlog, dual)
         self.flows.add_listener(l, reuse)
         self.listeners += 1
         return l

@@ -439,6 +439,7 @@ class Connection:
             return
         if code == EMSGSIZE:
             if self.state >= ESTABLISHED:
+                self.path.follow(now)
                 self.follow_path()
             return
         if self.state == SYN_SENT and code in _HARD:

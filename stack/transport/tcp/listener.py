@@ -13,6 +13,7 @@ from micropython import const
 
 from stack.core.errors import POLLIN
 from stack.core.timers import NEVER
+from stack.transport import demux
 from stack.transport.tcp import options, output
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
@@ -130,9 +131,11 @@ class HalfOpen:
 
 
 class Listener:
-    def __init__(self, tcp, addr, port, backlog):
+    def __init__(self, tcp, addr, port, backlog, dual=False):
         self.tcp = tcp
         self.local_addr = addr
+        self.low = demux.lowest(addr, dual)
+        self.high = demux.highest(addr)
         self.local_port = port
         self.remote_addr = self.remote_port = 0
         self.backlog = min(max(backlog, 1), MAX_BACKLOG)

@@ -47,12 +47,7 @@ def local_mss(path):
     "TCP ... SHOULD send an MSS Option in every SYN": the interface's MTU less
     the fixed headers (RFC 6691). The path says how long its IP header is.
     """
-    return path.mtu - path_header(path) - TCP_HEADER
-
-
-def path_header(path):
-    """Length of the path's IP header without options: 20, or 40 if the address is no 32-bit int."""
-    return 20 if isinstance(path.dst, int) else 40
+    return path.mtu - path.header - TCP_HEADER
 
 
 def send_mss(path, peer_mss):

@@ -67,7 +67,7 @@ DROPS = (
     ("from a group", frame(MAC, 0x01005E000005, 0x0800), "ethernet.source_group"),
     ("from broadcast", frame(MAC, ethernet.BROADCAST, 0x0800), "ethernet.source_group"),
     ("802.3", frame(MAC, PEER, 46), "ethernet.llc"),
-    ("IPv6, not yet", frame(MAC, PEER, 0x86DD), "ethernet.type"),
+    ("AppleTalk", frame(MAC, PEER, 0x809B), "ethernet.type"),
     ("13 bytes", frame(MAC, PEER, 0x0800)[:13], "ethernet.truncated"),
     ("nothing", b"", "ethernet.truncated"),
 )

@@ -6,7 +6,19 @@ Elsewhere `copy` is Python and allocates; there these tests only run the path.
 import micropython
 
 from stack.core.frame import Frame
+from stack.net import addr6
 from tests.unit.net.support import A, B, ip_packet, ready, udp_datagram
+from tests.unit.net.support6 import (
+    G,
+    H,
+    advert,
+    datagram,
+    icmp,
+    know_peer,
+    packet,
+    single6,
+    solicit,
+)
 
 try:
     import hw
@@ -58,13 +70,14 @@ def locked(fn, *args):
 
 
 def receive(iface, f, n, keep, ep, buf):
-    """Feed the frame _N times; keep holds its UDP header, which the queue's record overwrites."""
+    """Feed the frame _N times; keep: its last bytes but for what a queue's record leaves alone."""
+    size = len(keep)
     on_frame = iface._sink
     i = 0
     while i < _N:
         k = 0
         while k < len(keep):
-            f.buf[51 + k] = keep[k]
+            f.buf[n - size + k] = keep[k]
             k += 1
         f.off = 17
         f.end = n
@@ -87,7 +100,7 @@ def test_udp_in():
     for csum in (0, None):
         data = ip_packet(17, udp_datagram(bytes(64), csum=csum))
         f, n = frame(data)
-        locked(receive, iface, f, n, data[34:42], ep, bytearray(100))
+        locked(receive, iface, f, n, data, ep, bytearray(100))
     assert ep.peer_addr == B and ep.length == 64 and h.stats.drops == {}
 
 
@@ -132,3 +145,94 @@ def test_port_unreachable():
     f, n = frame(ip_packet(17, udp_datagram(b"x")))
     locked(receive, iface, f, n, b"", None, None)
     assert h.stats.get("icmp.errors_out") > 0
+
+
+# IPv6: the same.
+
+
+def setup6():
+    h, iface, d = single6()
+    know_peer(h, d)
+    h.stats.drops.clear()
+    iface.device = d = Sink()
+    iface.tx = d.tx
+    return h, iface
+
+
+def test_udp_in_by_ipv6():
+    h, iface = setup6()
+    ep = h.udp.open(addr6.ANY, 5000, 0)
+    ep.waker = Waker()
+    data = packet(17, datagram(bytes(64)))
+    f, n = frame(data)
+    locked(receive, iface, f, n, data, ep, bytearray(100))
+    assert ep.length == 64 and h.stats.drops == {} and h.ip6.addresses.bytes(ep.peer_addr) == H
+
+
+def test_udp_in_from_many_by_ipv6():
+    """Each from another address: handles are made, and nothing is allocated."""
+    h, iface = setup6()
+    ep = h.udp.open(addr6.ANY, 5000, 0)
+    frames = []
+    for i in range(_N):
+        src = addr6.parse("2001:db8::1:%x" % i)[0]
+        frames.append(frame(packet(17, datagram(b"x", src=src), src=src)))
+    buf = bytearray(100)
+
+    def every():
+        i = 0
+        while i < _N:
+            f, n = frames[i]
+            f.off = 17
+            f.end = n
+            iface._sink(f)
+            ep.recv_into(buf, 0, 100)
+            i += 1
+
+    every()
+    for i in range(_N):
+        src = addr6.parse("2001:db8::1:%x" % i)[0]
+        frames[i] = frame(packet(17, datagram(b"x", src=src), src=src))
+    if hw is not None:
+        micropython.heap_lock()
+    try:
+        every()
+    finally:
+        if hw is not None:
+            micropython.heap_unlock()
+    assert h.stats.drops == {}
+
+
+def test_udp_out_by_ipv6():
+    h, iface = setup6()
+    ep = h.udp.open(addr6.ANY, 0, 0)
+    buf = bytearray(100)
+    dst = h.ip6.addresses.handle(H)
+    now = h.clock.now
+
+    def one():
+        i = 0
+        while i < _N:
+            ep.send_to(buf, 0, 100, dst, 53, now)
+            i += 1
+
+    before = iface.tx_frames
+    locked(one)
+    assert iface.tx_frames >= before + 2 * _N
+
+
+def test_icmp_by_ipv6():
+    h, iface = setup6()
+    for data in (
+        icmp(128, 0, b"\0\1\0\2hello", hops=64),
+        icmp(135, 0, solicit(), dst=addr6.solicited_node(G)),
+        icmp(136, 0, advert()),
+        packet(60, b"\xc9\0\1\4\0\0\0\0x"),
+        packet(17, datagram(b"no port")),
+        packet(200, b"x", dst=addr6.parse("2001:db8::c")[0]),
+    ):
+        f, n = frame(data)
+        before = iface.tx_frames
+        locked(receive, iface, f, n, data, None, None)
+    assert iface.tx_frames == before
+    assert h.stats.get("icmp6.errors_out") > _N

@@ -144,6 +144,10 @@ class FakePath:
         self.iface = s.iface
         self.gso_max = s.iface.device.gso_max if s.caps & CAP_TSO4 else 0
         self.kind = kind(dst)
+        self.header = 20
+
+    def follow(self, now):
+        return True
 
     def pseudo(self, proto):
         b = bytearray(10)

@@ -1,7 +1,14 @@
 """Which endpoint a segment belongs to, the choice of ports (RFC 6056), ISNs (RFC 6528)."""
 
 from stack.core.errors import EADDRINUSE, EADDRNOTAVAIL
-from stack.transport.demux import EPHEMERAL_COUNT, EPHEMERAL_FIRST, FlowTable, key
+from stack.transport.demux import (
+    EPHEMERAL_COUNT,
+    EPHEMERAL_FIRST,
+    FlowTable,
+    highest,
+    key,
+    lowest,
+)
 from stack.transport.tcp.isn import IsnSource
 from tests.unit.transport.tcp.harness import (
     OUR,
@@ -33,6 +40,8 @@ class _Flow:
 class _Listener:
     def __init__(self, addr, port):
         self.local_addr = addr
+        self.low = lowest(addr)
+        self.high = highest(addr)
         self.local_port = port
 
 
