@@ -109,7 +109,7 @@ class Nd(Neighbors):
             self.send(icmp6.NEIGHBOR_SOLICIT, 0, group, src, e.ip6, addr6.multicast_mac(group))
 
     def send(self, kind, flags, dst, src, target, dst_mac):
-        """Send a solicitation or advertisement; addresses as they are stored. RFC 4861, 4.3, 4.4."""
+        """Send a solicitation or advertisement; addresses as they are stored. RFC 4861, 4.3."""
         f = self.pool.get()
         if f is None:
             self.stats.drop("nd.no_frame")
@@ -215,9 +215,8 @@ class Nd(Neighbors):
             # It did not say where it is: the frame's sender is who asked.
             to = self.iface.last_src
         copy(self._target, 0, b, src, 16)
-        self.send(
-            icmp6.NEIGHBOR_ADVERT, wire.SOLICITED | wire.OVERRIDE, self._target, own.raw, own.raw, to
-        )
+        flags = wire.SOLICITED | wire.OVERRIDE
+        self.send(icmp6.NEIGHBOR_ADVERT, flags, self._target, own.raw, own.raw, to)
 
     def _learn(self, addr, b, off, mac, now):
         """Someone said unasked where it is (7.2.3): believed, and asked when used."""

@@ -185,7 +185,7 @@ class Autoconf:
         return None
 
     def add(self, raw, length, origin, now, preferred=NEVER, valid=NEVER):
-        """Begin to use an address, once nobody else is found to have it. None: there are too many."""
+        """Begin to use an address, once nobody else is found to have it. None: too many."""
         if len(self.addresses) >= _MAX_ADDRESSES:
             self.stats.drop("slaac.too_many")
             return None

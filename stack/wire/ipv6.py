@@ -9,7 +9,8 @@ RFC 6946 (atomic fragments), RFC 7112 (the header chain lies in the first fragme
 
     options header (hop-by-hop 0, destination 60): 0 next  1 length in 8 bytes, less one  2 options
     routing (43):   0 next  1 length  2 type  3 segments left
-    fragment (44):  0 next  1 zero  2 offset in 8 bytes (13 bits), zero (2), more (1)  4 identification
+    fragment (44):  0 next  1 zero  2 offset in 8 bytes (13 bits), zero (2), more (1)
+                    4 identification (4)
 
 Not implemented: jumbograms (RFC 2675), AH and ESP, routing headers with segments left,
 sending extension headers other than router alert and fragment.

@@ -102,7 +102,7 @@ def prefix_option(b, o):
 
 
 def route_option(b, o):
-    """(prefix, length, preference, lifetime s) of a route information option, or None (RFC 4191)."""
+    """(prefix, length, preference, lifetime in s) of a route option, or None. RFC 4191, 2.3."""
     units = b[o + 1]
     length = b[o + 2]
     if units > 3 or length > 128 or (length > 64 and units < 3) or (length and units < 2):

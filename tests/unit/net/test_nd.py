@@ -5,9 +5,9 @@ from stack.link.neighbors import DELAY, INCOMPLETE, PROBE, REACHABLE, STALE
 from stack.net import addr6
 from tests.unit.net.support import PEER, feed, run
 from tests.unit.net.support6 import (
+    ROUTER,
     G,
     H,
-    ROUTER,
     advert,
     check,
     icmp,

@@ -1,4 +1,4 @@
-"""net/slaac: addresses made, checked and aged (RFC 4862, 7217, 8981), routers (4861, 4191, 8106)."""
+"""net/slaac: addresses made, checked, aged (RFC 4862, 7217, 8981); routers (4861, 4191, 8106)."""
 
 from stack.core import be
 from stack.core.timers import NEVER
@@ -157,17 +157,18 @@ def test_two_hours():
         assert a.valid_until == until, why
 
 
+def taken(raw):
+    return icmp(136, 0, advert(target=raw, flags=0x20), dst=addr6.ALL_NODES)
+
+
+def probed(raw):
+    group = addr6.solicited_node(raw)
+    return icmp(135, 0, solicit(target=raw)[:20], src=bytes(16), dst=group)
+
+
 def test_a_duplicate():
     """RFC 4862, 5.4.3 and 5.4.4: an answer, or another probe, and it is not used."""
-    for why, make in (
-        ("an advertisement", lambda raw: icmp(136, 0, advert(target=raw, flags=0x20), dst=addr6.ALL_NODES)),
-        (
-            "another's probe",
-            lambda raw: icmp(
-                135, 0, solicit(target=raw)[:20], src=bytes(16), dst=addr6.solicited_node(raw)
-            ),
-        ),
-    ):
+    for why, make in (("an advertisement", taken), ("another's probe", probed)):
         h, i, d = single6(mode="none")
         h.configure6(i, "static", h.clock.now, P("2001:db8::5")[0], 64)
         h.poll(h.clock.now)
@@ -185,14 +186,14 @@ def test_a_stable_address_that_is_taken_is_made_anew():
     h, i, d = auto()
     feed(h, d, ra(prefix()))
     seen = set()
-    for n in range(4):
+    for _ in range(4):
         found = addresses(i, "auto")
         if not found or found[0].state == slaac.DUPLICATE:
             break
         run(h.clock, 500_000, h)
         seen.add(found[0].raw)
         raw = found[0].raw
-        feed(h, d, icmp(136, 0, advert(target=raw, flags=0x20), dst=addr6.ALL_NODES))
+        feed(h, d, taken(raw))
     assert len(seen) == 3
     run(h.clock, 5 * SEC, h)
     assert addresses(i, "auto")[0].state == slaac.DUPLICATE
