@@ -102,7 +102,9 @@ class HalfOpen:
             path = l.tcp.way_back(self.local_addr, self.remote_addr)
             l.tcp.reset_reply(path, h, f.end - f.off, now)
             return
-        if ahead >= 0xFFFF:
+        # No more than what the SYN-ACK said: the connection will not take what lies beyond, and
+        # would be left in SYN-RECEIVED.
+        if ahead >= min(l.tcp.start_limit(l.tcp.rcv_max), 0xFFFF):
             l.tcp.stats.drop("tcp.outside_window")
             self._ack(now)
             return
