@@ -339,9 +339,23 @@ class Sim:
             assert not len(side.timers), where
 
 
+class Where:
+    """Says which connection it was, if anybody asks."""
+
+    __slots__ = ("sim", "side", "c")
+
+    def __init__(self, sim, side, c):
+        self.sim = sim
+        self.side = side
+        self.c = c
+
+    def __repr__(self):
+        return "seed %s, %s: %s" % (self.sim.seed, self.side.name, self.c.info())
+
+
 def invariants(sim, side, c):
     """What holds for a connection at every moment."""
-    where = (sim.seed, side.name, c.info())
+    where = Where(sim, side, c)
     assert (c.snd_nxt - c.snd_una) & _M < 1 << 31, where
     assert (c.snd_max - c.snd_nxt) & _M < 1 << 31, where
     assert c.snd.tail - c.snd.head <= c.snd.limit <= side.tcp.snd_max, where

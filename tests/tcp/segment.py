@@ -76,9 +76,9 @@ class Packet:
 
 
 def build(sport, dport, seq, ack, flags, win, urg, options, data, src, dst, corrupt=False,
-          off=None):  # fmt: skip
+          off=None, summed=True):  # fmt: skip
     """A segment with its checksum. options: bytes, padded here. corrupt: the sum is wrong.
-    off: a data offset, in words, that need not be true.
+    off: a data offset, in words, that need not be true. summed: False leaves the sum zero.
     """
     options += b"\0" * (-len(options) % 4)
     if len(options) > 40:
@@ -89,6 +89,8 @@ def build(sport, dport, seq, ack, flags, win, urg, options, data, src, dst, corr
         flag_bits(flags), win, 0, urg,
     )  # fmt: skip
     whole = head + options + data
+    if not summed:
+        return whole
     c = sum16(pseudo(src, dst, len(whole)) + whole) ^ (0x0100 if corrupt else 0)
     return whole[:16] + struct.pack("!H", c) + whole[18:]
 

@@ -1,0 +1,76 @@
+"""`make fuzz`: TCP under conversations that nobody would hold, for a time or a count.
+
+    python -m tests.fuzz --seconds 60 --jobs 2 --seed 1 [--executions 5000000] [--grow]
+
+An execution is one operation of conversation.py (a segment, a call, a passage of time) after
+which every invariant was checked. --grow writes what reached new things to the corpus.
+"""
+
+import multiprocessing
+import time
+
+import click
+
+from tests.fuzz import engine
+
+
+def _job(seed, executions, seconds, programs, channel):
+    e = engine.Engine(seed)
+    known = set(programs)
+    try:
+        for p in programs:
+            e.try_one(p)
+        e.run(executions, seconds, lambda e: channel.put(("at", seed, e.executions)))
+    except engine.Failure as f:
+        short = engine.shorten(f.program)
+        channel.put(("failed", seed, (short, str(f))))
+    fresh = [p for p in e.programs if p not in known]
+    channel.put(("done", seed, (e.executions, len(e.reached), fresh)))
+
+
+@click.command()
+@click.option("--seconds", default=60.0, help="at most so long")
+@click.option("--executions", default=1 << 40, help="at most so many, of all jobs")
+@click.option("--jobs", default=1, help="processes")
+@click.option("--seed", default=None, type=int, help="repeats a run (with one job, exactly)")
+@click.option("--grow", is_flag=True, help="write the corpus")
+def main(seconds, executions, jobs, seed, grow):
+    seed = int(time.time()) if seed is None else seed
+    corpus = engine.read_corpus()
+    print(f"seed {seed}, {jobs} jobs, {len(corpus)} programs in the corpus", flush=True)
+    channel = multiprocessing.Queue()
+    args = (executions // jobs, seconds, corpus, channel)
+    running = [multiprocessing.Process(target=_job, args=(seed + i, *args)) for i in range(jobs)]
+    began = time.monotonic()
+    for p in running:
+        p.start()
+    at, found, failures, left, told = {}, [], [], jobs, began
+    while left:
+        kind, who, said = channel.get()
+        if kind == "at":
+            at[who] = said
+            if time.monotonic() - told > 30:
+                told = time.monotonic()
+                n = sum(at.values())
+                print(f"{n:,} executions, {n / (told - began):,.0f} a second", flush=True)
+        elif kind == "failed":
+            failures.append(said)
+            print(f"FAILED (seed {who}): {said[1]}\n  program {said[0].hex()}", flush=True)
+        else:
+            left -= 1
+            at[who] = said[0]
+            found += said[2]
+            print(f"job {who - seed}: {said[0]:,} executions, {said[1]} things reached", flush=True)
+    for p in running:
+        p.join()
+    n, took = sum(at.values()), time.monotonic() - began
+    print(f"{n:,} executions in {took:.0f} s, {len(found)} programs reached new things")
+    if grow and not failures:
+        kept = engine.distil(corpus + found)
+        engine.write_corpus(kept)
+        print(f"corpus: {len(kept)} programs, {engine.CORPUS.stat().st_size} bytes")
+    raise SystemExit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()
