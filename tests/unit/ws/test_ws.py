@@ -173,7 +173,8 @@ def test_states_and_inputs():
     """Every state, every frame: what comes out, and the state then."""
     inputs = (
         ("text", frame(FIN | TEXT, b"a")), ("ping", frame(FIN | PING, b"a")),
-        ("pong", frame(FIN | PONG, b"a")), ("close", frame(FIN | CLOSE, b"\x03\xe8")), ("eof", None),
+        ("pong", frame(FIN | PONG, b"a")), ("close", frame(FIN | CLOSE, b"\x03\xe8")),
+        ("eof", None),
     )  # fmt: skip
     closed = (CLOSE, (1000, ""))
     lost = (CLOSE, (1006, ""))
