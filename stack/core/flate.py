@@ -4,12 +4,11 @@
     z.receive(data)
     z.read() -> bytes, at most 64 KB; b"" when all that came is read
     z.done    the end has come, its checksum held; `z.rest()` what follows
-    deflate(data) -> raw blocks that end on a byte, as after zlib's Z_SYNC_FLUSH
 
 Faults raise ProtocolError("deflate", ...). Memory: 64 KB of window while in use, and
 what was received and not yet read. Huffman codes are read a bit at a time by counts of
 lengths, which in machine code is quick enough and needs no large tables.
-Not implemented: compression with dynamic codes, gzip members after the first.
+Not implemented: gzip members after the first. Compression is deflate.py's.
 """
 
 import micropython
@@ -44,7 +43,7 @@ _DONE = const(5)
 _ORDER = b"\x10\x11\x12\x00\x08\x07\x09\x06\x0a\x05\x0b\x04\x0c\x03\x0d\x02\x0e\x01\x0f"
 
 
-def _u16(values):
+def u16(values):
     out = bytearray()
     for v in values:
         out.append(v & 255)
@@ -52,14 +51,14 @@ def _u16(values):
     return out
 
 
-_LBASE = (3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
+LBASE = (3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
           131, 163, 195, 227, 258)  # fmt: skip
-_LEXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0)
+LEXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0)
 _DBASE = (1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537,
           2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577)  # fmt: skip
 # Length bases at 0, their extra bits at 32, distance bases at 64, their extra bits at 96.
-_TABLE = _u16(
-    _LBASE + (0,) * 3 + _LEXTRA + (0,) * 3 + _DBASE + (0,) * 2
+TABLE = u16(
+    LBASE + (0,) * 3 + LEXTRA + (0,) * 3 + _DBASE + (0,) * 2
     + tuple([max(0, i // 2 - 1) for i in range(30)])
 )  # fmt: skip
 
@@ -222,7 +221,7 @@ def _code(lengths):
         if n:
             symbols[at[n]] = symbol
             at[n] += 1
-    return _u16(counts + symbols)
+    return u16(counts + symbols)
 
 
 _fixed = []
@@ -448,7 +447,7 @@ class Inflate:
         st = self._st
         for i, v in enumerate((self._pos, self._bits, self._nbits, self._wp, self._hist)):
             st[4 * i : 4 * i + 4] = v.to_bytes(4, "little")
-        r = _codes(self._buf, len(self._buf), st, self._win, self._lcode, self._dcode, _TABLE)
+        r = _codes(self._buf, len(self._buf), st, self._win, self._lcode, self._dcode, TABLE)
         self._pos, self._bits, self._nbits, self._wp, self._hist = [
             int.from_bytes(st[i : i + 4], "little") for i in range(0, 20, 4)
         ]
@@ -507,119 +506,3 @@ class Inflate:
             self._tail = v
         self._state = _DONE
         self.done = True
-
-
-# Compression: one block with the fixed code, each string of three bytes looked for where it
-# was last seen.
-
-_HASH = const(4096)
-_CODE = bytearray(2 * 288)  # bits of the fixed code, reversed
-_CODE_BITS = bytearray(288)
-_heads = bytearray(4 * _HASH)
-
-
-def _fill():
-    for sym in range(288):
-        if sym < 144:
-            code, bits = 0x30 + sym, 8
-        elif sym < 256:
-            code, bits = 0x190 + sym - 144, 9
-        elif sym < 280:
-            code, bits = sym - 256, 7
-        else:
-            code, bits = 0xC0 + sym - 280, 8
-        v = 0
-        for i in range(bits):
-            v |= (code >> i & 1) << bits - 1 - i
-        _CODE[2 * sym] = v & 255
-        _CODE[2 * sym + 1] = v >> 8
-        _CODE_BITS[sym] = bits
-    syms = [0] * 259
-    for i in range(28):
-        for n in range(_LBASE[i], min(258, _LBASE[i] + (1 << _LEXTRA[i]))):
-            syms[n] = i
-    syms[258] = 28
-    _TABLE.extend(_u16(syms))  # at 126, by length
-
-
-@micropython.viper
-def _pack(src, n: int, out, heads, code, code_bits, tables, reach: int) -> int:
-    s = ptr8(src)
-    o = ptr8(out)
-    h = ptr32(heads)
-    c = ptr16(code)
-    cb = ptr8(code_bits)
-    t = ptr16(tables)
-    i = 0
-    while i < 4096:
-        h[i] = 0
-        i += 1
-    acc = 2  # not the last, fixed code
-    have = 3
-    k = 0
-    i = 0
-    while i < n:
-        length = 0
-        dist = 0
-        if i + 3 < n:
-            key = (int(s[i]) << 8 ^ int(s[i + 1]) << 4 ^ int(s[i + 2])) & 4095
-            at = int(h[key]) - 1
-            h[key] = i + 1
-            dist = i - at
-            if at >= 0 and dist <= reach:
-                most = n - i
-                if most > 258:
-                    most = 258
-                while length < most and s[at + length] == s[i + length]:
-                    length += 1
-        if length > 3:
-            sym = int(t[126 + length])
-            acc = acc | int(c[257 + sym]) << have
-            have += int(cb[257 + sym])
-            acc = acc | (length - int(t[sym])) << have
-            have += int(t[32 + sym])
-            d = dist - 1
-            e = 0
-            while d >> e > 3:
-                e += 1
-            sym = d if d < 4 else 2 * e + 2 + (d >> e & 1)
-            # Five bits, the first the highest.
-            r = (sym & 1) << 4 | (sym & 2) << 2 | sym & 4 | (sym & 8) >> 2 | sym >> 4
-            acc = acc | r << have
-            have += 5
-            acc = acc | (d & ((1 << e) - 1)) << have
-            have += e
-            i += length
-        else:
-            acc = acc | int(c[int(s[i])]) << have
-            have += int(cb[int(s[i])])
-            i += 1
-        while have >= 8:
-            o[k] = acc & 255
-            k += 1
-            acc = acc >> 8
-            have -= 8
-    have += 7  # the end of the block: seven zeros
-    have += 3  # an empty stored block: not the last, 00
-    while have > 0:
-        o[k] = acc & 255
-        k += 1
-        acc = acc >> 8
-        have -= 8
-    o[k] = 0
-    o[k + 1] = 0
-    o[k + 2] = 255
-    o[k + 3] = 255
-    return k + 4
-
-
-def deflate(data, reach=_WINDOW):
-    """data as raw DEFLATE blocks, none of them the last, ending in 00 00 ff ff. bytes.
-
-    reach: how far back the decoder's window goes."""
-    if not _CODE_BITS[0]:
-        _fill()
-    n = len(data)
-    out = bytearray(n + (n >> 3) + 16)
-    k = _pack(data, n, out, _heads, _CODE, _CODE_BITS, _TABLE, reach)
-    return bytes(memoryview(out)[:k])

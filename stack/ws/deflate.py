@@ -10,6 +10,7 @@ Not implemented: compressing with what was sent before.
 from micropython import const
 
 from stack.core import flate
+from stack.core.deflate import deflate as pack
 from stack.core.errors import ProtocolError
 from stack.ws.frames import BAD_DATA, TOO_BIG
 
@@ -30,7 +31,7 @@ class Deflate:
         """The compressed message, or None where it would not be shorter. Section 7.2.1."""
         if len(data) < _LEAST:
             return None
-        out = flate.deflate(data, self._reach)
+        out = pack(data, self._reach)
         return out[:-4] if len(out) - 4 < len(data) else None
 
     def decompress(self, data, last, most):
