@@ -86,7 +86,8 @@ class TlsEndpoint:
         self.error = 0  # none by number: what went wrong is raised with its words
         self.failure = None
         self.eof = False
-        self.early = False  # what comes next was sent before the handshake was done
+        self.early = 0  # so many of the first bytes were sent before the handshake was done
+        self._held = None
         self._buf = None
         self._off = 0
         self._left = 0
@@ -254,16 +255,19 @@ class TlsEndpoint:
             while not self._left:
                 e = self.machine.next_event()
                 if e is None:
-                    self._flush(now)
                     if self.eof or not self._fill(now):
                         break
-                elif isinstance(e, Data):
+                elif not isinstance(e, Data):
+                    self._on_event(e)
+                elif e.early:
+                    # Read after the handshake, which goes on behind it; the machine bounds it.
+                    self._held = (self._held or b"") + e.tobytes()
+                else:
                     self._buf = e.buf
                     self._off = e.off
                     self._left = e.n
-                    self.early = e.early
-                else:
-                    self._on_event(e, now)
+            if self.machine.out_len:
+                self._flush(now)
             self._kick(now)
             return self._left > 0
         except TlsError as e:
@@ -275,11 +279,16 @@ class TlsEndpoint:
         self._fail(error, now)
         raise error
 
-    def _on_event(self, e, now):
+    def _on_event(self, e):
         if isinstance(e, PeerClosed):
             self.eof = True
         elif isinstance(e, HandshakeDone):
             self._rt.host.timers.cancel(self)
+            if self._held is not None:
+                self._buf = self._held
+                self._off = 0
+                self._left = self.early = len(self._held)
+                self._held = None
         # Else a key update, or a ticket, which is in the context's sessions already.
 
     def _fill(self, now):

@@ -376,7 +376,10 @@ class SSLSocket(socket):
     def close(self):
         if not self._closed:
             self._finish()
-            self._sock.close()
+            if hasattr(self._sock, "close"):
+                self._sock.close()
+            else:
+                self._sock.ioctl(4, 0)
 
 
 def wrap_socket(

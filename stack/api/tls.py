@@ -146,11 +146,14 @@ def pin(certificate):
     return b2a_base64(c.spki_sha256()).decode().strip()
 
 
-def connect(host, port=443, context=None, timeout=None, early_data=b"", **options):
+def connect(
+    host, port=443, context=None, timeout=None, early_data=b"", host_name=None, **options
+):
     """An SSLSocket to host, after the handshake. options: of `context`, when none is given.
 
-    early_data: sent with the first message if a session of the context allows it, else after
-    the handshake: for what may be done twice.
+    host_name: whom the certificate has to be for, if it is not `host`. early_data: sent with the
+    first message if a session of the context allows it, else after the handshake: for what may
+    be done twice.
     """
     from stack.api import socket, ssl
 
@@ -160,7 +163,7 @@ def connect(host, port=443, context=None, timeout=None, early_data=b"", **option
     try:
         raw.settimeout(timeout)
         raw.connect(socket.getaddrinfo(host, port)[0][-1])
-        s = ssl.SSLSocket(raw, c, False, host, early_data)
+        s = ssl.SSLSocket(raw, c, False, host_name or host, early_data)
         s.do_handshake()
         if early_data and not s._ep.machine.early_data_accepted:
             s.write(early_data)
@@ -191,6 +194,7 @@ def info(sock):
         "resumed": m.resumed,
         "retried": m.retried,
         "early_data": m.early_data_accepted,
+        "early_bytes": sock._endpoint().early,
         "path": [c.subject_text() for c in m.peer_path],
         "scts": len(m.scts),
     }

@@ -2,7 +2,9 @@
 
 import contextlib
 import shutil
+import ssl
 import subprocess
+import threading
 import time
 
 from barewire import services
@@ -113,3 +115,73 @@ def nginx_tls(host, files, kind, more="", pages=None):
 
     return services.Service(host, f"nginx-{kind}", [program, "-c", config], ready)
 
+
+
+def python_context(files, server=False, kind="p256"):
+    """An ssl.SSLContext of CPython for TLS 1.3."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    if server:
+        c.load_cert_chain(files / f"{kind}.pem", files / f"{kind}.key")
+    c.load_verify_locations(files / "root.pem")
+    c.minimum_version = ssl.TLSVersion.TLSv1_3
+    return c
+
+
+@contextlib.contextmanager
+def python_server(host, context, port):
+    """CPython's ssl on a lab's host: sends a line back reversed, one connection after the other."""
+    listener = host.listen((host.ip, port))
+
+    def serve():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True) as s:
+                s.sendall(bytes(reversed(line(s)[:-1])) + b"\n")
+                s.unwrap()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(2)
+        listener.close()
+        thread.join(TIMEOUT)
+
+
+def line(s):
+    """A line from an SSL socket of CPython's or pyOpenSSL's."""
+    data = b""
+    while not data.endswith(b"\n"):
+        got = s.recv(4096)
+        assert got, data
+        data += got
+    return data
+
+
+@contextlib.contextmanager
+def process(host, files, *argv):
+    """A process on a lab's host: `say(line, answer)` writes, and waits for what it prints."""
+    log = files / "process.log"
+    with open(log, "wb") as out:
+        p = host.popen(*argv, stdin=subprocess.PIPE, stdout=out, stderr=out)
+
+    def say(text, answer):
+        seen = log.read_bytes().count(answer)
+        p.stdin.write(text)
+        p.stdin.flush()
+        end = time.monotonic() + TIMEOUT
+        while log.read_bytes().count(answer) <= seen:
+            assert time.monotonic() < end, log.read_text(errors="replace")
+            time.sleep(0.01)  # a file tells nobody that it grew
+
+    p.say = say
+    try:
+        yield p
+    finally:
+        p.kill()
+        p.wait()
+        p.stdin.close()

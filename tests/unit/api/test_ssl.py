@@ -410,6 +410,9 @@ class Pipe(io.IOBase):
         return len(data)
 
     def ioctl(self, request, arg):
+        if request == 4:
+            self.closed_by_tls = True
+            return 0
         return (POLLIN if self.incoming else 0) | POLLOUT & arg
 
     def setblocking(self, flag):
