@@ -17,7 +17,7 @@ class Device:
     def __init__(self, name, mac, mtu, stats=None):
         self.name = name
         self.mac = mac
-        self.mtu = mtu
+        self.mtu = self.mtu_max = mtu
         self.caps = 0
         self.gso_max = 0
         self.link_up = True
@@ -76,6 +76,10 @@ class Wrapper(Device):
     @property
     def mtu(self):
         return self.inner.mtu
+
+    @property
+    def mtu_max(self):
+        return self.inner.mtu_max
 
     @property
     def link_up(self):

@@ -3,7 +3,7 @@
 A driver is a row of `_DRIVERS`: (does it know what is at this place, start it).
 """
 
-from drivers import pci, virtio
+from drivers import e1000, pci, virtio
 from drivers.device import DeviceError
 from drivers.virtio import mmio
 
@@ -28,7 +28,13 @@ def _start_virtio(hw, place, name, stats):
     return VirtioNet(hw, virtio.transport(hw, place), name, stats)
 
 
-_DRIVERS = ((_is_virtio_net, _start_virtio),)
+def _start_e1000(hw, function, name, stats):
+    from drivers.e1000.nic import E1000
+
+    return E1000(hw, function, name, stats)
+
+
+_DRIVERS = ((_is_virtio_net, _start_virtio), (e1000.known, _start_e1000))
 
 
 def find_nics(hw, stats=None, log=print, at=None):

@@ -159,8 +159,8 @@ class Interface:
     # State.
 
     def set_mtu(self, mtu):
-        """Use less than the device's MTU; nonsense is ignored."""
-        if _MIN_MTU <= mtu <= self.device.mtu:
+        """Use another MTU, up to the device's mtu_max; nonsense is ignored."""
+        if _MIN_MTU <= mtu <= self.device.mtu_max:
             self.mtu = mtu
             self.ip.routes.changed()
 

@@ -178,7 +178,7 @@ class VirtioNet(Device):
             mtu = t.config16(_CONFIG_MTU)
             if mtu < 68:
                 raise DeviceError("virtio: an MTU of %d" % mtu)
-            self.mtu = mtu
+            self.mtu = self.mtu_max = mtu
         self.features = f
         t.accept(f)
         if not t.legacy:
@@ -471,7 +471,7 @@ class VirtioNet(Device):
         if self.features & _F_MTU:
             mtu = t.config16(_CONFIG_MTU)
             if mtu >= 68:
-                self.mtu = mtu
+                self.mtu = self.mtu_max = mtu
         if up != self.link_up:
             self.stats.count("virtio.link_changes")
         self.link_up = up

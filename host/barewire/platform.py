@@ -61,7 +61,8 @@ PLATFORMS = {
     p.name: p
     for p in (
         Platform("q35", "q35"),
-        Platform("pc", "pc"),
+        Platform("pc-e1000", "pc", "e1000"),
+        Platform("q35-e1000e", "q35", "e1000e"),
         Platform("microvm", "microvm", "virtio-net-device", _MODERN_MMIO),
         Platform("q35-qboot", "q35", extra=("-bios", "qboot.rom")),
     )

@@ -1,6 +1,6 @@
 """`make bench`: Barewire and a Linux guest in the same QEMU, alternately; medians and ratios.
 
-    python -m tests.bench [--pairs 5] [--row WORD]... [--only barewire]
+    python -m tests.bench [--pairs 5] [--row WORD]... [--only barewire] [--platform pc-e1000]
 
 Prints a table and writes build/bench/bench.json. Nothing here passes or fails.
 """
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from barewire.lab import Lab
 from barewire.paths import build_dir
+from barewire.platform import DEFAULT, PLATFORMS
 from tests.bench.peers import Barewire, Linux
 from tests.bench.rows import ROWS
 
@@ -23,8 +24,9 @@ from tests.bench.rows import ROWS
 @click.option("--row", "words", multiple=True, help="only rows whose name has this word")
 @click.option("--only", type=click.Choice(["barewire", "linux"]), help="one guest only")
 @click.option("--mem", default=512, show_default=True, help="MB of each guest")
-@click.option("--machine", default="q35", show_default=True)
-def main(pairs, words, only, mem, machine):
+@click.option("--platform", type=click.Choice(list(PLATFORMS)), default=DEFAULT, show_default=True,
+              help="the machine and the network card of both guests")  # fmt: skip
+def main(pairs, words, only, mem, platform):
     """Measure, and print what came out."""
     out = Console()
     rows = [r for r in ROWS if not words or any(w in r[0] for w in words)]
@@ -34,15 +36,16 @@ def main(pairs, words, only, mem, machine):
         for kind in kinds:
             with Lab(capture=False) as lab:
                 client = lab.add_host("client", 2)
-                with kind(lab, mem, machine) as peer:
+                with kind(lab, mem, platform) as peer:
                     for name, _unit, _better, measure in rows:
                         figures[name][kind.name].append(measure(client, peer))
             out.print(f"[dim]pair {n + 1} of {pairs}: {kind.name} measured")
-    _report(out, rows, kinds, figures)
+    _report(out, rows, kinds, figures, platform)
 
 
-def _report(out, rows, kinds, figures):
-    table = Table("what", "unit", *(k.name for k in kinds), "ratio")
+def _report(out, rows, kinds, figures, platform):
+    card = PLATFORMS[platform].nic
+    table = Table(f"what ({platform}, {card})", "unit", *(k.name for k in kinds), "ratio")
     record = []
     for name, unit, better, _ in rows:
         medians, cells = [], []
@@ -59,8 +62,9 @@ def _report(out, rows, kinds, figures):
     out.print(table)
     folder = build_dir() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
-    out.print(f"written: {(folder / 'bench.json').relative_to(build_dir().parent)}")
+    path = folder / ("bench.json" if platform == DEFAULT else f"bench-{platform}.json")
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    out.print(f"written: {path.relative_to(build_dir().parent)}")
 
 
 main()

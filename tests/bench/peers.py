@@ -24,10 +24,10 @@ class Barewire:
 
     name = "barewire"
 
-    def __init__(self, lab, mem=512, machine="q35"):
+    def __init__(self, lab, mem=512, platform=None):
         self.address = lab.address(20)
         net = f"{self.address}/{lab.subnet.prefixlen}"
-        self._guest = Guest(net=lab.tap(), mem=mem, append={"ip": net}, machine=machine)
+        self._guest = Guest(net=lab.tap(), mem=mem, append={"ip": net}, platform=platform)
 
     def __enter__(self):
         self._guest.start()
@@ -47,13 +47,13 @@ class Linux:
 
     name = "linux"
 
-    def __init__(self, lab, mem=512, machine="q35"):
+    def __init__(self, lab, mem=512, platform=None):
         kernel, initrd = linux_image.build(build_dir() / "linux")
         self.address = lab.address(30)
         port = lab.tap()
         self._fds = port.pass_fds
         argv = qemu.command_line(
-            kernel, accel=accel.choose(default_image()), machine=machine, mem=mem, net=[port],
+            kernel, accel=accel.choose(default_image()), platform=platform, mem=mem, net=[port],
             initrd=initrd,
             serial=("-serial", "stdio"),
             append={
