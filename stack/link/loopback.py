@@ -21,7 +21,7 @@ class Loopback:
     def __init__(self, buffers, name="lo"):
         self.name = name
         self.mac = bytes(6)
-        self.mtu = _MTU
+        self.mtu = self.mtu_max = _MTU
         self.caps = CAP_TX_CSUM | CAP_RX_CSUM
         self.gso_max = 0
         self.link_up = True

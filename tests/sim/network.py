@@ -75,7 +75,7 @@ class Path:
         self.iface = side
         self.src = src
         self.dst = dst
-        self.mtu = side.mtu
+        self.mtu = self.mtu_max = side.mtu
         self.caps = side.caps
         self.kind = 1
         self.header = 20

@@ -24,7 +24,7 @@ class Wire:
     def __init__(self, mac=MAC_A, name="eth0", mtu=1500, offload=False, depth=64):
         self.name = name
         self.mac = mac
-        self.mtu = mtu
+        self.mtu = self.mtu_max = mtu
         self.caps = CAP_TX_CSUM | CAP_RX_CSUM if offload else 0
         self.gso_max = 0
         self.link_up = True
