@@ -1,4 +1,4 @@
-"""The command `barewire`: run, build, console, doctor."""
+"""The command `barewire`: run, tap, build, console, doctor."""
 
 import os
 import shutil
@@ -120,6 +120,22 @@ def _call(argv, fds):
         except KeyboardInterrupt:
             # In raw mode Ctrl-C reaches the guest as a byte. A signal came from elsewhere.
             process.terminate()
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("args", nargs=-1)
+@click.option("--ifname", default="bw0", show_default=True, help="the TAP, made if it is not there")
+@click.option("--address", default="10.88.0.2/24", show_default=True, help="the stack's")
+@click.option("--kernel", help="ADDRESS/LENGTH for this kernel's side of the TAP")
+@click.option("--gateway")
+@click.option("--dns", multiple=True)
+@click.option("--offloads/--no-offloads", default=True, show_default=True)
+def tap(file, args, **options):
+    """Run FILE on the stack under CPython, on a Linux TAP, without QEMU."""
+    from barewire import onhost
+
+    onhost.run(file, args=args, **options)
 
 
 @main.command()
