@@ -5,7 +5,6 @@ the wire is read by tshark, and every mechanism must be seen in use.
 """
 
 import hashlib
-import socket
 import subprocess
 import threading
 
