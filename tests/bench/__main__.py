@@ -51,6 +51,9 @@ def _report(out, rows, kinds, figures, platform):
         medians, cells = [], []
         for kind in kinds:
             values = figures[name][kind.name]
+            if None in values:
+                cells.append("-")
+                continue
             medians.append(statistics.median(values))
             cells.append(f"{medians[-1]:.4g}  [dim]{min(values):.4g}..{max(values):.4g}")
         ratio = ""

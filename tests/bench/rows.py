@@ -6,8 +6,15 @@ times of whole runs; `better` says which way is better.
 
 import json
 import re
+import statistics
 import time
 
+from barewire import services
+from barewire.guest import Guest
+from barewire.lab import Lab
+from barewire.net import UserNet
+from barewire.paths import BarewireError
+from barewire.pytest_plugin import wait_for_address
 from tests.bench.peers import ECHO_PORT, HTTP_PORT, IPERF_PORT, SINK_PORT, SOURCE_PORT
 
 BULK = 256 << 20
@@ -145,9 +152,63 @@ def boot(_client, peer):
     return peer.boot_seconds
 
 
+def boot_on(platform):
+    """Seconds from exec of QEMU to the prompt on a platform of barewire.platform: the median of 9.
+
+    With a card on QEMU's user network and its DHCP. None for Linux, which has its own row."""
+
+    def measure(_client, peer):
+        if peer.name == "linux":
+            return None
+        times = []
+        for _ in range(9):
+            with Guest(net=UserNet(restrict=True), platform=platform) as guest:
+                times.append(guest.boot_seconds)
+        return statistics.median(times)
+
+    return measure
+
+
+def memory(_client, peer):
+    """The least -m, in MB, with which the image boots on q35, takes an address and fetches a page
+    of 100 KB. Found by trying from 64 MB down. None for Linux."""
+    if peer.name == "linux":
+        return None
+    least, too_little = 64, 0
+    while least - too_little > 1:
+        tried = (least + too_little) // 2
+        if _fetches_a_page(tried):
+            least = tried
+        else:
+            too_little = tried
+    return least
+
+
+def _fetches_a_page(mem):
+    page = b"page " * 20000
+    with Lab(capture=False) as lab:
+        host = lab.add_host("host", 1)
+        services.dnsmasq(host)
+        services.nginx(host, {"page": page})
+        guest = Guest(net=lab.tap(), mem=mem, boot_timeout=20)
+        try:
+            guest.start()
+            wait_for_address(guest)
+            guest.exec("import net")
+            got = guest.eval(f"len(net.http.get('http://{services.DOMAIN}/page').content)")
+            return got == len(page)
+        except (BarewireError, AssertionError):
+            return False
+        finally:
+            guest.kill()
+
+
 # name, unit, better ("more" or "less"), function
 ROWS = (
     ("boot", "s", "less", boot),
+    ("boot on microvm", "s", "less", boot_on("microvm")),
+    ("boot on q35 with qboot", "s", "less", boot_on("q35-qboot")),
+    ("least memory", "MB", "less", memory),
     ("tcp out", "MB/s", "more", tcp_out),
     ("tcp in", "MB/s", "more", tcp_in),
     ("64 B round trips, 1 connection", "/s", "more", round_trips),

@@ -86,8 +86,8 @@ def test_the_page_as_a_person_types_it(bridged_guest):
     child.expect_exact(">>> ")
 
 
-@pytest.mark.guest_options(mem=16)
-def test_sixteen_megabytes_are_enough(bridged_guest):
+@pytest.mark.guest_options(mem=8)
+def test_eight_megabytes_are_enough(bridged_guest):
     assert bridged_guest.eval("net.http.get('http://example.test/').text") == PAGE
     assert bridged_guest.eval("net.http.get('http://example.test/').status_code") == 200
 
