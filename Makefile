@@ -1,13 +1,15 @@
 # The names that people and scripts use. The work is done by host/barewire and scripts/.
 
 IMAGE ?= repl
+FORMATS ?= elf$(if $(filter-out repl,$(IMAGE)), iso disk)
 BUILD_PY = PYTHONPATH=host python3 -m barewire.build
 .DEFAULT_GOAL := help
 
 .PHONY: image mpy-cross loc clean
 
-image: ## build build/barewire.elf; IMAGE=name: build/name/barewire.elf
-	@$(BUILD_PY) --image $(IMAGE)
+image: ## build build/barewire.elf; IMAGE=name: ELF, ISO and disk in build/name (FORMATS="elf iso disk")
+	@$(if $(filter iso disk,$(FORMATS)),scripts/ensure media)
+	@$(BUILD_PY) --image $(IMAGE) --formats "$(FORMATS)"
 
 mpy-cross: ## build MicroPython's cross compiler only
 	@$(BUILD_PY) --mpy-cross
@@ -16,6 +18,6 @@ loc: ## count the lines of C and assembly of our own
 	@$(BUILD_PY) --loc
 
 clean: ## delete what was built; what was fetched stays
-	@rm -rf build/firmware build/images build/mpy-cross build/barewire.elf build/*/barewire.elf dist
+	@rm -rf build/firmware build/images build/mpy-cross build/barewire.* build/*/barewire.* build/media dist
 
 include $(wildcard mk/*.mk)

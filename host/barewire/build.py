@@ -1,7 +1,8 @@
-"""Build an image: `python3 -m barewire.build [--image NAME]`.
+"""Build an image: `python3 -m barewire.build [--image NAME] [--formats "elf iso disk"]`.
 
 Fetches MicroPython once, builds mpy-cross, then the firmware with the image's Python frozen
-in. Nothing but the standard library, since this runs before anything is installed by pip.
+in; then what firmware boots (barewire.media). Nothing but the standard library, since this
+runs before anything is installed by pip.
 """
 
 import argparse
@@ -37,15 +38,66 @@ def elf_path(image):
 
 def build(image="repl", jobs=None, verbose=False):
     """Build the image and return the path of its ELF. Raises BuildError."""
-    manifest = os.path.join(TOP, "images", image, "manifest.py")
-    if not os.path.exists(manifest):
-        folder = os.path.relpath(os.path.dirname(manifest))
-        raise BuildError("no such image: %s has no manifest.py" % folder)
+    folder = os.path.join(TOP, "images", image)
+    if not (_has(folder, "manifest.py") or _has(folder, "main.py")):
+        raise BuildError("no such image: %s has no main.py" % os.path.relpath(folder))
     _check_tools()
     jobs = jobs or os.cpu_count() or 1
     work = os.path.join(TOP, "build")
     with _alone(work):
-        return _build(image, manifest, work, jobs, verbose)
+        return _build(image, _manifest(image, work), work, jobs, verbose)
+
+
+def _has(folder, name):
+    return os.path.exists(os.path.join(folder, name))
+
+
+def _manifest(image, work):
+    """The image's own manifest.py, or one that freezes the folder's modules beside the stack."""
+    folder = os.path.join(TOP, "images", image)
+    if _has(folder, "manifest.py"):
+        return os.path.join(folder, "manifest.py")
+    lines = ["include(%r)" % os.path.join(TOP, "images", "base", "manifest.py")]
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            lines.append("module(%r, base_path=%r, opt=2)" % (name, folder))
+    path = os.path.join(work, "images", image, "manifest.py")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        f.write("\n".join(lines) + "\n")
+    return path
+
+
+def pack(image):
+    """Pack the folder images/NAME/app as build/NAME/app.romfs; its path, or None without one."""
+    from barewire import romfs
+
+    folder = os.path.join(TOP, "images", image, "app")
+    if not os.path.isdir(folder):
+        return None
+    path = os.path.join(os.path.dirname(elf_path(image)), "app.romfs")
+    with open(path, "wb") as f:
+        f.write(romfs.build(romfs.read_tree(folder)))
+    return path
+
+
+def media(image, kind):
+    """Build the "iso" or the "disk" of an image whose ELF is there. The paths written."""
+    from barewire import media as maker
+
+    cmdline = os.path.join(TOP, "images", image, "cmdline")
+    append = open(cmdline).read().strip() if os.path.exists(cmdline) else ""
+    elf = elf_path(image)
+    out = os.path.splitext(elf)[0]
+    try:
+        if kind == "iso":
+            maker.iso(out + ".iso", elf, append, pack(image))
+            return [out + ".iso"]
+        maker.disk(out + ".raw", elf, append, pack(image))
+        maker.qcow2(out + ".qcow2", out + ".raw")
+        return [out + ".raw", out + ".qcow2"]
+    except maker.MediaError as e:
+        raise BuildError(str(e)) from None
 
 
 @contextlib.contextmanager
@@ -172,6 +224,9 @@ def _forget_frozen_if_files_went(image, out):
 def main():
     parser = argparse.ArgumentParser(prog="barewire.build", description="Build a Barewire image.")
     parser.add_argument("--image", default="repl", help="a folder of images/ (default: repl)")
+    parser.add_argument(
+        "--formats", help="of elf, iso and disk (default: elf for repl, all for other images)"
+    )
     parser.add_argument("--loc", action="store_true", help="count the lines of C and assembly")
     parser.add_argument("--mpy-cross", action="store_true", help="build mpy-cross only")
     parser.add_argument("-j", "--jobs", type=int)
@@ -187,8 +242,17 @@ def main():
                 cross = mpy_cross(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)
             print(os.path.relpath(cross))
         else:
-            elf = build(args.image, args.jobs, args.verbose)
-            print("%s  %d bytes" % (os.path.relpath(elf), os.path.getsize(elf)))
+            formats = (args.formats or ("elf" if args.image == "repl" else "elf iso disk")).split()
+            if unknown := set(formats) - {"elf", "iso", "disk"}:
+                raise BuildError("no such format: %s" % " ".join(sorted(unknown)))
+            paths = [build(args.image, args.jobs, args.verbose)]
+            if packed := pack(args.image):
+                paths.append(packed)
+            for kind in formats:
+                if kind != "elf":
+                    paths += media(args.image, kind)
+            for path in paths:
+                print("%s  %d bytes" % (os.path.relpath(path), os.path.getsize(path)))
     except BuildError as e:
         sys.exit("barewire: %s" % e)
 

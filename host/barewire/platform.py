@@ -4,7 +4,8 @@ One more is one more row of `PLATFORMS`. Tests name none: `Guest(platform=...)` 
 `pytest --platform NAME|all` chooses, and tests marked `core` run on every one of them.
 """
 
-from barewire.paths import BarewireError
+from barewire import media
+from barewire.paths import BarewireError, build_dir
 
 # A card of QEMU's: (what net.interfaces() calls its driver, properties that every use wants).
 NICS = {
@@ -21,10 +22,14 @@ _MODERN_MMIO = ("-global", "virtio-mmio.force-legacy=false")
 
 class Platform:
     """machine: "q35", "pc" or "microvm". nic: the card, a key of NICS. extra: more of QEMU's
-    arguments."""
+    arguments. least_mb: memory that what comes before us needs. forgiven: what QEMU finds wrong
+    with the firmware, a word of the line."""
 
-    def __init__(self, name, machine, nic="virtio-net-pci", extra=()):
+    def __init__(
+        self, name, machine, nic="virtio-net-pci", extra=(), least_mb=0, forgiven=None
+    ):  # fmt: skip
         self.name, self.machine, self.nic, self.extra = name, machine, nic, tuple(extra)
+        self.least_mb, self.forgiven = least_mb, forgiven
 
     def __repr__(self):
         return self.name
@@ -57,6 +62,35 @@ class Platform:
         return ",".join(words + [f"{k}={v}" for k, v in properties.items()])
 
 
+class MediaPlatform(Platform):
+    """Boots from an ISO or a disk with GRUB on it, by the firmware that the machine has."""
+
+    def __init__(self, name, machine, kind, **options):
+        super().__init__(name, machine, **options)
+        self.kind = kind
+
+    def boot(self, image, append, initrd):
+        try:
+            path = media.cached(self.kind, build_dir() / "media", image, append, initrd)
+        except media.MediaError as e:
+            raise BarewireError(str(e)) from None
+        if self.kind == "iso":
+            return ["-cdrom", str(path)]
+        # Several guests may boot from it: nobody writes.
+        drive = f"if=none,id=boot,format=raw,read-only=on,file={path}"
+        return ["-drive", drive, "-device", "virtio-blk-pci,drive=boot,bootindex=0"]
+
+
+_FIRMWARE = "/usr/share/OVMF/OVMF_"
+_OVMF = {
+    "extra": (
+        "-drive", f"if=pflash,format=raw,readonly=on,file={_FIRMWARE}CODE_4M.fd",
+        "-drive", f"if=pflash,format=raw,snapshot=on,file={_FIRMWARE}VARS_4M.fd",
+    ),
+    "least_mb": 96,
+    "forgiven": "0xFED40",  # it looks for a TPM
+}
+
 PLATFORMS = {
     p.name: p
     for p in (
@@ -65,6 +99,8 @@ PLATFORMS = {
         Platform("q35-e1000e", "q35", "e1000e"),
         Platform("microvm", "microvm", "virtio-net-device", _MODERN_MMIO),
         Platform("q35-qboot", "q35", extra=("-bios", "qboot.rom")),
+        MediaPlatform("q35-iso", "q35", "iso"),
+        MediaPlatform("q35-disk-ovmf", "q35", "disk", **_OVMF),
     )
 }
 DEFAULT = "q35"

@@ -55,7 +55,8 @@ def command_line(
     on = platforms.find(platform) if platform else platforms.on_machine(machine)
     argv = [find(), "-M", on.machine]
     argv += accel_arguments(accel)
-    argv += ["-m", str(mem), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    argv += ["-m", str(max(mem, on.least_mb))]
+    argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
     words = [f"{k}={v}" for k, v in (append or {}).items()]
     argv += on.boot(image, " ".join(words), initrd)

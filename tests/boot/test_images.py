@@ -1,0 +1,136 @@
+"""The images of images/: httpd built and booted in every form, programs over the default one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from barewire import romfs
+from barewire.paths import root
+from barewire.platform import PLATFORMS, Platform
+
+pytestmark = [pytest.mark.boot, pytest.mark.bridge]
+
+
+def packed(name, folder, **more):
+    """An image's program and files as a romfs: what would be frozen lies in /app. Its path."""
+    source = root() / "images" / name
+    tree = romfs.read_tree(source, lambda p: p.suffix == ".py")
+    if (source / "app").is_dir():
+        tree |= romfs.read_tree(source / "app")
+    path = folder / f"{name}.romfs"
+    path.write_bytes(romfs.build(tree | more))
+    return path
+
+
+@pytest.fixture(scope="module")
+def httpd():
+    """build/httpd, made by `make image IMAGE=httpd`."""
+    argv = ["make", "--no-print-directory", "image", "IMAGE=httpd"]
+    done = subprocess.run(argv, cwd=root(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for end in ("elf", "iso", "raw", "qcow2"):
+        assert f"build/httpd/barewire.{end}" in done.stdout
+    return root() / "build" / "httpd"
+
+
+class File(Platform):
+    """Boots from a file as it is."""
+
+    def __init__(self, like, *arguments):
+        super().__init__("", like.machine, like.nic, like.extra, like.least_mb, like.forgiven)
+        self.arguments = arguments
+
+    def boot(self, image, append, initrd):
+        return list(self.arguments)
+
+
+BIOS, UEFI = PLATFORMS["q35"], PLATFORMS["q35-disk-ovmf"]
+
+
+WAYS = ["elf", "iso-bios", "qcow2-bios", "iso-uefi", "raw-uefi", "stick-bios"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_httpd_in_every_form(rig, lab, httpd, way):
+    kind, _, firmware = way.partition("-")
+    like = UEFI if firmware == "uefi" else BIOS
+    name = str(httpd / f"barewire.{'iso' if kind == 'stick' else kind}")
+    if kind == "elf":
+        arguments = ["-kernel", name, "-initrd", str(httpd / "app.romfs")]
+    elif kind == "iso":
+        arguments = ["-cdrom", name]
+    else:
+        # Hybrid: the ISO is a disk's image too, for who copies it to a stick.
+        layout = "raw" if kind == "stick" else kind
+        drive = f"if=none,id=d,format={layout},read-only=on,file={name}"
+        arguments = ["-drive", drive, "-device", "virtio-blk-pci,drive=d"]
+    guest = rig.guest(net=lab.tap(), platform=File(like, *arguments), prompt=False)
+    guest.child.expect(r"eth0 virtio-net \S+ ([\d.]+)/24", timeout=60)
+    ip = guest.child.match[1].decode()
+    guest.child.expect_exact("httpd: serving /app/www on port 80", timeout=30)
+    page = lab.gateway.run("curl", "-sSi", "--max-time", "20", f"http://{ip}/").stdout
+    assert page.startswith("HTTP/1.1 200 OK") and "<h1>It serves</h1>" in page
+    assert "Content-Type: text/html; charset=utf-8" in page
+
+
+def curl(lab, *options):
+    return lab.gateway.run("curl", "-sS", "--max-time", "20", *options).stdout
+
+
+def test_httpd_serves_files(rig, lab, artifacts):
+    big = os.urandom(300_000)
+    site = {"www": {
+        "index.html": b"<p>home", "a b.txt": b"spaces", "sub": {"index.html": b"<p>sub"},
+        "big.bin": big, "x.json": b"{}", "empty": b"",
+    }}  # fmt: skip
+    guest = rig.guest(net=lab.tap(), initrd=packed("httpd", artifacts, **site), prompt=False)
+    guest.child.expect(r"eth0 \S+ \S+ ([\d.]+)/24", timeout=30)
+    base = f"http://{guest.child.match[1].decode()}"
+    guest.child.expect_exact("serving", timeout=30)
+    code = ["-o", "/dev/null", "-w", "%{http_code} %{content_type} %{redirect_url}"]
+    for target, want in (
+        ("/", "200 text/html; charset=utf-8 "),
+        ("/?q=1", "200 text/html; charset=utf-8 "),
+        ("/a%20b.txt", "200 text/plain; charset=utf-8 "),
+        ("/x.json", "200 application/json "),
+        ("/big.bin", "200 application/octet-stream "),
+        ("/empty", "200 application/octet-stream "),
+        ("/sub", f"301 text/plain; charset=utf-8 {base}/sub/"),
+        ("/sub/", "200 text/html; charset=utf-8 "),
+        ("/no", "404 text/plain; charset=utf-8 "),
+        ("/../main.py", "404 text/plain; charset=utf-8 "),
+        ("/%2e%2e/main.py", "404 text/plain; charset=utf-8 "),
+        ("/%zz", "400 text/plain; charset=utf-8 "),
+        ("/%00", "400 text/plain; charset=utf-8 "),
+    ):
+        assert curl(lab, "--path-as-is", *code, base + target) == want, target
+    assert curl(lab, *code, "-X", "POST", "-d", "x", base + "/").startswith("405 ")
+    # Byte for byte, and several requests on one connection.
+    fetched = artifacts / "big.bin"
+    both = ["-w", "%{num_connects} ", "-o", str(fetched), base + "/big.bin"]
+    assert curl(lab, *both, "-o", "/dev/null", base + "/x.json") == "1 0 "
+    assert fetched.read_bytes() == big
+    assert "Allow: GET, HEAD" in curl(lab, "-i", "-X", "PUT", base + "/")
+    head = curl(lab, "-I", base + "/big.bin")
+    assert "Content-Length: 300000" in head
+    # Thirty at once.
+    argv = [sys.executable, "-c", _MANY, base.removeprefix("http://")]
+    assert lab.gateway.run(*argv).stdout == "30 True\n"
+
+
+_MANY = """
+import http.client, sys, threading
+got = []
+def one():
+    c = http.client.HTTPConnection(sys.argv[1], timeout=20)
+    for _ in range(5):
+        c.request("GET", "/a%20b.txt")
+        r = c.getresponse()
+        got.append(r.status == 200 and r.read() == b"spaces")
+threads = [threading.Thread(target=one) for _ in range(30)]
+[t.start() for t in threads], [t.join() for t in threads]
+print(len(got) // 5, all(got))
+"""
