@@ -1,4 +1,4 @@
-"""The TCP header: RFC 9293 section 3.1; options of RFC 9293 3.2, 7323, 2018.
+"""The TCP header: RFC 9293 section 3.1; options of RFC 9293 3.2, 7323, 2018, 7413, 5482.
 
      0                   1                   2                   3
     |          Source Port          |       Destination Port        |
@@ -8,8 +8,7 @@
     |           Checksum            |         Urgent Pointer        |
     |                           Options                             |
 
-Not implemented: the options of RFC 5925 (authentication) and 7413 (Fast Open)
-are skipped like unknown ones.
+Not implemented: the option of RFC 5925 (authentication) is skipped like unknown ones.
 """
 
 import micropython
@@ -33,6 +32,11 @@ HAS_WSCALE = const(2)
 HAS_SACK_OK = const(4)
 HAS_SACK = const(8)
 HAS_TS = const(16)
+HAS_COOKIE = const(32)  # Fast Open
+HAS_USER_TIMEOUT = const(64)
+
+# The fixed bytes, and the form in which everybody sends timestamps: NOP, NOP, option.
+STAMPED_LEN = const(32)
 
 # RFC 9293: "If an MSS Option is not received at connection setup, TCP
 # implementations MUST assume a default send MSS of 536" (MUST-15).
@@ -48,6 +52,7 @@ class Header:
     __slots__ = (
         "src_port", "dst_port", "seq", "ack", "data_off", "flags", "window", "urgent",
         "options", "mss", "wscale", "ts_val", "ts_ecr", "sack_off", "sack_len",
+        "cookie_off", "cookie_len", "user_timeout", "buf",
     )
 
     def __init__(self):
@@ -56,7 +61,9 @@ class Header:
         self.data_off = self.flags = self.window = self.urgent = 0
         self.options = 0
         self.mss = self.wscale = self.ts_val = self.ts_ecr = 0
-        self.sack_off = self.sack_len = 0  # the blocks lie in the frame: offset, bytes
+        self.sack_off = self.sack_len = 0  # the blocks lie in the frame `buf`: offset, bytes
+        self.cookie_off = self.cookie_len = self.user_timeout = 0
+        self.buf = None
 
     def parse(self, f):
         """Read the header at f.off and trim f to the payload. False means drop.
@@ -73,6 +80,7 @@ class Header:
         if hl < HEADER_LEN or hl > n:
             return False
         if hl > HEADER_LEN:
+            self.buf = f.buf
             _options(self, f.buf, o + HEADER_LEN, o + hl)
         f.off = o + hl
         return True
@@ -109,6 +117,13 @@ def _options(h, buf, start: int, end: int):
     p = ptr8(buf)
     i = start
     found = 0
+    if end - start == 12 and p[i] == 1 and p[i + 1] == 1 and p[i + 2] == 8 and p[i + 3] == 10:
+        v = p[i + 4] << 24 | p[i + 5] << 16 | p[i + 6] << 8 | p[i + 7]
+        h.ts_val = v
+        v = p[i + 8] << 24 | p[i + 9] << 16 | p[i + 10] << 8 | p[i + 11]
+        h.ts_ecr = v
+        found = 16
+        i = end
     while i < end:
         kind = int(p[i])
         if kind == 0:  # end of options
@@ -152,6 +167,17 @@ def _options(h, buf, start: int, end: int):
                 v = p[i + 6] << 24 | p[i + 7] << 16 | p[i + 8] << 8 | p[i + 9]
                 h.ts_ecr = v
                 found |= 16
+        elif kind == 34:
+            v = i + 2
+            h.cookie_off = v
+            v = n - 2
+            h.cookie_len = v
+            found |= 32
+        elif kind == 28:
+            if n == 4:
+                v = p[i + 2] << 8 | p[i + 3]
+                h.user_timeout = v
+                found |= 64
         i += n
     h.options = found
 
@@ -184,6 +210,24 @@ def build(buf, o: int, ports: int, seq: int, ack: int, control: int, csum: int):
     p[o + 17] = csum & 0xFF
     p[o + 18] = 0
     p[o + 19] = 0
+
+
+@micropython.viper
+def stamp(buf, o: int, val: int, ecr: int):
+    """Write the twelve bytes NOP, NOP, Timestamps at buf[o:] (RFC 7323, appendix A)."""
+    p = ptr8(buf)
+    p[o] = 1
+    p[o + 1] = 1
+    p[o + 2] = 8
+    p[o + 3] = 10
+    p[o + 4] = val >> 24 & 0xFF
+    p[o + 5] = val >> 16 & 0xFF
+    p[o + 6] = val >> 8 & 0xFF
+    p[o + 7] = val & 0xFF
+    p[o + 8] = ecr >> 24 & 0xFF
+    p[o + 9] = ecr >> 16 & 0xFF
+    p[o + 10] = ecr >> 8 & 0xFF
+    p[o + 11] = ecr & 0xFF
 
 
 def control(header_len, flags, window):

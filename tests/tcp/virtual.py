@@ -34,8 +34,6 @@ class Virtual:
 
     def __init__(self, case):
         host = dict(case.host)
-        if host.get("congestion"):
-            host["congestion"] = _congestion(host["congestion"])
         self.s = s = h.Script(**host)
         own, real = h.L if case.iss is None else case.iss, s.real_isn
         self.iss = h.L if own == "own" else own
@@ -232,13 +230,3 @@ class Virtual:
             s.advance(s.now - h.START + 120 * h.SEC)
             s.out.clear()
         h.assert_clean(s)
-
-
-def _congestion(name):
-    from stack.transport.tcp import congestion
-
-    if name == "cubic":
-        from stack.transport.tcp import cubic
-
-        return cubic.Cubic
-    return congestion.NewReno

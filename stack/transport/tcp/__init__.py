@@ -3,7 +3,9 @@
     conn.py        a connection: variables, state, what a program does with it
     input.py       a segment arrives          output.py      a segment leaves
     timer.py       a time has come            rtt.py         round trip, RTO
-    recovery.py    what was lost              congestion.py  how much may be out
+    sack.py        what is out, by ranges     rack.py        what of it was lost
+    recovery.py    what a loss costs          duplicates.py  the same without SACK
+    congestion.py  how much may be out: cubic.py, newreno.py
     reassembly.py  what came early            options.py     what SYNs say
     listener.py    passive open               timewait.py    what is left at the end
     states.py isn.py limbo.py
@@ -22,7 +24,7 @@ from stack.core.timers import NEVER
 from stack.net.addr6 import ANY as ANY6
 from stack.transport import demux
 from stack.transport.tcp import options, output
-from stack.transport.tcp.congestion import NewReno
+from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.conn import START_LIMIT, Connection
 from stack.transport.tcp.isn import IsnSource
 from stack.transport.tcp.limbo import SendBuffers
@@ -62,10 +64,11 @@ class Tcp:
     def __init__(
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
         max_connections=MAX_CONNECTIONS, time_wait_us=TIME_WAIT_US, initial_segments=0,
-        congestion=NewReno,
+        congestion="cubic", sack=True, timestamps=True,
     ):
         """snd_max, rcv_max: the largest rings, powers of two. initial_segments: the
-        initial window (0: RFC 6928). congestion: a class like congestion.NewReno.
+        initial window (0: RFC 6928). congestion: "cubic" or "newreno". sack, timestamps:
+        whether SYNs offer them.
         """
         self.ip = ip
         self.timers = timers
@@ -79,11 +82,15 @@ class Tcp:
         self.rcv_wscale = options.scale_for(rcv_max)
         self.max_connections = max_connections
         self.initial_segments = initial_segments
-        self.congestion = congestion
+        self.congestion = algorithm(congestion)
+        self.sack = sack
+        self.timestamps = timestamps
         self.trace = None  # trace(connection, old state, new state, why)
 
         self.flows = demux.FlowTable(rng)
         self.isn = IsnSource(rng)
+        self.stamp_offset = self.isn.stamp_offset
+        self.offer = options.Offer()
         self.send_buffers = SendBuffers(buffers, pool, ip.interfaces)
         self.time_waits = TimeWaits(self, time_wait_us, MAX_TIME_WAIT)
         self.live = 0  # connections
@@ -91,7 +98,7 @@ class Tcp:
         self.half_open = 0
         self.retransmits = 0
 
-        self._header = wire.Header()
+        self.header = wire.Header()  # of the segment that is being handled
         self._peer = _Peer()
         self._head = self._tail = None  # the ready list
         self._retry_at = NEVER
@@ -144,7 +151,7 @@ class Tcp:
         if not f.csum_ok and checksum.add(f.buf, f.off, n, iph.pseudo(n)) != 0xFFFF:
             self.stats.drop("tcp.checksum")
             return
-        h = self._header
+        h = self.header
         if not h.parse(f):
             self.stats.drop("tcp.header")
             return

@@ -40,6 +40,7 @@ from stack.transport.tcp.states import (
     TIME_WAIT,
     TRANSITIONS,
 )
+from stack.wire.tcp import HAS_SACK_OK, HAS_TS, HEADER_LEN, STAMPED_LEN
 
 _M = const(0xFFFFFFFF)
 # RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
@@ -60,6 +61,8 @@ class Connection:
         "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "full", "nodelay",
         "rtt", "timing", "rtt_seq", "rtt_at", "sent_at", "progress_at", "syn_lost",
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
+        "sack_ok", "board", "tlp_at", "dup_seq", "dup_len", "spare_ooo",
+        "ts_on", "ts_off", "ts_recent", "header", "predicted",
         "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
@@ -105,15 +108,25 @@ class Connection:
         self.rtt_seq = self.rtt_at = 0
         self.sent_at = self.progress_at = self.last_rx = now
         self.syn_lost = False
-        self.cc = tcp.congestion(self.adv_mss, tcp.initial_segments)
+        self.cc = tcp.congestion(self.adv_mss, tcp.initial_segments, self.rtt)
         self.inflate = self.dupacks = 0
-        self.recovering = self.rexmit_one = False
+        self.recovering = 0  # duplicates.py: 1; recovery.py: RECOVERY, LOSS
+        self.rexmit_one = False
         self.recover = 0
+        self.sack_ok = False  # both sides have said so in their SYNs
+        self.board = None  # a Scoreboard, once something was sent with sack_ok
+        self.tlp_at = NEVER
+        self.dup_seq = self.dup_len = 0  # to be reported by DSACK
+        self.ts_on = False
+        self.ts_off = tcp.stamp_offset(path.src, path.dst) if tcp.timestamps else 0
+        self.ts_recent = 0  # TS.Recent; when it came is last_rx
+        self.header = HEADER_LEN  # bytes of the header of an ordinary segment
+        self.predicted = 0  # what options it has
 
         self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
         self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
         self.rcv_wscale = tcp.rcv_wscale
-        self.ooo = None
+        self.ooo = self.spare_ooo = None
         self.rcv_fin = -1  # ring position of a FIN that came early
         self.rcv_mss = options.DEFAULT_MSS
         self.ack_every = 2 * options.DEFAULT_MSS
@@ -154,7 +167,8 @@ class Connection:
         self.irs = half.irs
         self.rcv_nxt = self.acked_to = half.irs + 1 & _M
         output.syn_window(self)
-        self._peer_options(half.mss, half.wscale)
+        self._peer_options(half.mss, half.wscale, half.sack_ok, half.ts_on)
+        self.ts_recent = half.ts_recent
         self.set_state(SYN_RECEIVED, "passive open")
         if half.sends == 1:
             self.timing = True
@@ -168,15 +182,25 @@ class Connection:
         self.recover = iss
 
     def on_syn_options(self, h):
-        self._peer_options(options.peer_mss(h), options.peer_wscale(h))
+        tcp = self.tcp
+        has = h.options
+        self.ts_recent = h.ts_val
+        self._peer_options(
+            options.peer_mss(h), options.peer_wscale(h),
+            tcp.sack and bool(has & HAS_SACK_OK), tcp.timestamps and bool(has & HAS_TS),
+        )
 
-    def _peer_options(self, mss, wscale):
-        """RFC 7323, 2.2: both sides must send Window Scale, or neither scales."""
+    def _peer_options(self, mss, wscale, sack_ok, ts_on):
+        """RFC 7323, 2.2: both sides must send Window Scale, or neither scales; so the others."""
         if wscale >= 0:
             self.snd_wscale = wscale
         else:
             self.snd_wscale = 0
             self.rcv_wscale = 0
+        self.sack_ok = sack_ok
+        self.ts_on = ts_on
+        self.header = STAMPED_LEN if ts_on else HEADER_LEN
+        self.predicted = HAS_TS if ts_on else 0
         self._set_send_mss(mss)
 
     def _set_send_mss(self, peer_mss):
@@ -184,7 +208,8 @@ class Connection:
         path = self.path
         self.path_mtu = path.mtu
         self.path_gso = path.gso_max
-        self.mss = mss = options.send_mss(path, peer_mss)
+        # RFC 6691, 2: the MSS counts no options, so those of every segment come off here.
+        self.mss = mss = options.send_mss(path, peer_mss) - self.header + HEADER_LEN
         self.gso = output.gso_bytes(path, mss)
         self.full = mss if mss < _FULL else _FULL
         self.cc.set_mss(mss, self.tcp.initial_segments)
@@ -229,8 +254,9 @@ class Connection:
 
     def _leave(self):
         """Off the flow table, the timers and the send buffer."""
-        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
+        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = self.tlp_at = NEVER
         self.ack_now = self.rexmit_one = False
+        self.board = self.spare_ooo = None
         self.tcp.forget(self)
         self.snd.release()
         self.ooo = None
@@ -454,9 +480,21 @@ class Connection:
         before = self.mss
         self._set_send_mss(self.peer_mss)
         if self.mss < before and self.state >= ESTABLISHED and not self.fin_acked:
-            self.snd_nxt = self.snd_una
-            self.timing = False
+            self.go_back()
             self.tcp.make_ready(self)
+
+    def go_back(self):
+        """All that is out goes again from SND.UNA, in segments of another size or to a
+        window that was shut.
+        """
+        self.snd_nxt = self.snd_una
+        self.timing = False
+        self.tlp_at = NEVER
+        b = self.board
+        if b is not None:
+            b.clear(self.snd_una)
+            self.inflate = 0
+            self.dupacks = 1 if self.recovering else 0
 
     def poll_at(self):
         return timer.poll_at(self)

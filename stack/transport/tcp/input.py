@@ -6,7 +6,9 @@ follows the RFC's eight checks, and `_syn_sent`.
 
 RFC 5961 (blind attacks): 3.2 RST, 4.2 SYN, 5.2 ACK.
 
-Not implemented: PAWS (RFC 7323), urgent pointers (the data is delivered in line).
+RFC 7323 (timestamps): 4.3 which are echoed, 5.3 PAWS.
+
+Not implemented: urgent pointers (the data is delivered in line, RFC 6093).
 """
 
 from micropython import const
@@ -14,7 +16,8 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import output, recovery
+from stack.transport.tcp import duplicates, output, recovery
+from stack.transport.tcp.options import PAWS_IDLE_US, stamp_now
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -27,12 +30,12 @@ from stack.transport.tcp.states import (
     SYN_RECEIVED,
     SYN_SENT,
 )
-from stack.wire.tcp import ACK, FIN, RST, SYN, URG
+from stack.wire.tcp import ACK, CWR, ECE, FIN, HAS_SACK, HAS_TS, RST, SYN, URG
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
 # A segment of header prediction carries ACK of these, and PSH if it likes.
-_PREDICT = FIN | SYN | RST | ACK | URG
+_PREDICT = FIN | SYN | RST | ACK | URG | ECE | CWR
 
 # RFC 9293 3.8.6.3: "an ACK SHOULD NOT be excessively delayed; in particular, the
 # delay MUST be less than 0.5 seconds" (MUST-40).
@@ -61,7 +64,11 @@ def on_segment(c, h, f, now):
             acked <= c.snd_max - c.snd_una & _M
             and n <= c.rcv_adv - c.rcv_nxt & _M
             and (n or acked)
+            and h.options == c.predicted
+            and (not c.ts_on or h.ts_val - c.ts_recent & _M < _HALF)
         ):
+            if c.acked_to == h.seq:
+                c.ts_recent = h.ts_val
             c.last_rx = now
             if h.window << c.snd_wscale != c.snd_wnd:
                 _on_window(c, h, now)
@@ -121,17 +128,33 @@ def _on_acked(c, acked, now):
             c.recover = una - 1 & _M
         if una - c.snd_sml & _M < _HALF:
             c.snd_sml = una
+    elif c.ts_on and not c.timing:
+        # RFC 7323 4: what was sent twice can be measured, since the echo tells which it was.
+        h = c.tcp.header
+        if h.ts_ecr:
+            c.rtt.stamped(stamp_now(c.ts_off, now) - h.ts_ecr & _M)
+        c.rtt.backoff = 0
     else:
         # New data was acknowledged: the path works again, whatever the estimate.
         c.rtt.backoff = 0
     c.progress_at = now
     c.soft_error = 0  # what stood in the way does so no longer
     # RFC 6298 (5.2), (5.3).
-    c.rexmit_at = NEVER if una == c.snd_max else now + c.rtt.rto_us
-    if c.dupacks or c.recovering:
-        recovery.on_advance(c, acked, flight, now)
+    if una == c.snd_max:
+        c.rexmit_at = c.tlp_at = NEVER
     else:
-        c.cc.on_ack(acked, flight, now)
+        c.rexmit_at = now + c.rtt.rto_us
+    if c.dupacks:
+        if not c.sack_ok:
+            duplicates.on_advance(c, acked, flight, now)
+    else:
+        cc = c.cc
+        cwnd = cc.cwnd
+        cc.on_ack(acked, flight, now)
+        if cwnd < cc.cwnd < cc.ssthresh and c.ts_on:
+            h = c.tcp.header
+            if h.ts_ecr:
+                cc.on_round(una, c.snd_nxt, stamp_now(c.ts_off, now) - h.ts_ecr & _M)
     if c.cc.cwnd << 1 > ring.limit and ring.limit < c.tcp.snd_max:
         c.tcp.grow_send(c)
     if c.send_waits and ring.limit - (ring.tail - ring.head) >= ring.limit >> 2:
@@ -187,6 +210,22 @@ def _general(c, h, f, now):
             _challenge(c, now)
             return
 
+    if c.ts_on and not flags & RST:
+        # RFC 7323 3.2: "If a non-<RST> segment is received without a TSopt, a TCP SHOULD
+        # silently drop the segment."
+        if not h.options & HAS_TS:
+            c.tcp.stats.drop("tcp.no_timestamp")
+            return
+        # 5.3, R1: "If ... SEG.TSval < TS.Recent and if the RST bit is not set, then
+        # treat the arriving segment as not acceptable".
+        if h.ts_val - c.ts_recent & _M >= _HALF and now - c.last_rx < PAWS_IDLE_US:
+            c.tcp.stats.drop("tcp.paws")
+            if n:
+                output.emit_ack(c, now)
+            else:
+                _challenge(c, now)
+            return
+
     # First, check sequence number.
     length = n + (1 if flags & FIN else 0)
     must_ack = False
@@ -208,6 +247,9 @@ def _general(c, h, f, now):
             _reset(c, now)
         return
     c.last_rx = now
+    # RFC 7323 4.3, (2): "If SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent".
+    if c.ts_on and c.acked_to - h.seq & _M < _HALF:
+        c.ts_recent = h.ts_val
 
     # Third (security) and fourth (SYN): done. Fifth, check the ACK field.
     if not flags & ACK or not _check_ack(c, h, n, flags, now):
@@ -243,6 +285,9 @@ def _unacceptable(c, h, rel, n, now):
         return
     if n:
         # Data that we have: our acknowledgment was lost, and every one must be answered.
+        if c.sack_ok and rel < 0:
+            c.dup_seq = h.seq
+            c.dup_len = n if n < -rel else -rel
         output.emit_ack(c, now)
     else:
         _challenge(c, now)
@@ -296,16 +341,35 @@ def _check_ack(c, h, n, flags, now):
         return True  # an old duplicate: its ACK is ignored, its data is not
     same = h.window << c.snd_wscale == c.snd_wnd
     _on_window(c, h, now)
-    if acked:
+    if c.board is not None and (c.dupacks or h.options & HAS_SACK):
+        _on_sack(c, h, acked, same and not n and not flags & FIN, now)
+        if acked and c.fin_acked:
+            return _on_fin_acked(c, now)
+    elif acked:
         _on_acked(c, acked, now)
         if c.fin_acked:
             return _on_fin_acked(c, now)
+    elif c.sack_ok:
+        pass
     elif same and not n and not flags & FIN and c.snd_nxt != una:
-        recovery.on_duplicate(c, now)
+        duplicates.on_duplicate(c, now)
     elif c.dupacks and not c.recovering and not same:
         c.dupacks = 0
         c.inflate = 0
     return True
+
+
+def _on_sack(c, h, acked, pure, now):
+    """The ACK field with a scoreboard that is in use, or is going to be."""
+    b = c.board
+    una = c.snd_una
+    flight = c.snd_nxt - una & _M
+    b.begin_ack(una, not c.dupacks, c.rtt.min_us)
+    c.dupacks = 1
+    if acked:
+        b.acked(una + acked & _M, now)
+        _on_acked(c, acked, now)
+    recovery.on_ack(c, h, una, acked, flight, pure, now)
 
 
 def _on_fin_acked(c, now):
@@ -356,6 +420,10 @@ def _on_text(c, f, rel, n, fin, wnd, now):
         return
     off = f.off
     if rel < 0:
+        if n and c.sack_ok:
+            c.dup_seq = c.rcv_nxt + rel & _M
+            c.dup_len = n if n < -rel else -rel
+            c.ack_soon()
         off -= rel
         n += rel
         rel = 0
@@ -392,7 +460,7 @@ def _in_order(c, f, off, n, fin, now):
             moved = ooo.advance()
             c.rcv_nxt = c.rcv_nxt + moved & _M
             c.rx_bytes += moved
-            if not ooo.ranges and c.rcv_fin < 0:
+            if not ooo.n and c.rcv_fin < 0:
                 c.ooo = None
             # RFC 5681, 4.2: "SHOULD send an immediate ACK when it receives a data
             # segment that fills in all or part of a gap".
@@ -406,7 +474,10 @@ def _in_order(c, f, off, n, fin, now):
 def _early(c, f, off, rel, n, fin, now):
     """Text beyond RCV.NXT is kept; the duplicate ACK goes at once (RFC 5681, 4.2)."""
     if c.ooo is None:
-        c.ooo = Reassembly(c.rcv)
+        if c.spare_ooo is None:
+            c.spare_ooo = Reassembly(c.rcv)
+        c.ooo = c.spare_ooo
+        c.ooo.clear()
     pos = c.rcv.tail + rel
     if n:
         if c.rcv_fin >= 0 and pos + n > c.rcv_fin:
@@ -414,12 +485,15 @@ def _early(c, f, off, rel, n, fin, now):
             n = fin = 0
         elif c.ooo.add(pos, f.buf, off, n):
             c.ooo_segments += 1
+            if c.ooo.dup_len and c.sack_ok:
+                c.dup_seq = c.rcv_nxt + c.ooo.dup_pos - c.rcv.tail & _M
+                c.dup_len = c.ooo.dup_len
         else:
             c.tcp.stats.drop("tcp.ooo_full")
             fin = 0
     if fin and c.rcv_fin < 0 and c.ooo.end() <= pos + n:
         c.rcv_fin = pos + n
-    if not c.ooo.ranges and c.rcv_fin < 0:
+    if not c.ooo.n and c.rcv_fin < 0:
         c.ooo = None
     output.emit_ack(c, now)
 

@@ -18,7 +18,7 @@ from stack.transport.tcp import options, output
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
 from stack.transport.tcp.timer import R2_SYN_US
-from stack.wire.tcp import ACK, RST, SYN
+from stack.wire.tcp import ACK, HAS_SACK_OK, HAS_TS, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -37,7 +37,8 @@ class HalfOpen:
 
     __slots__ = (
         "listener", "local_addr", "local_port", "remote_addr", "remote_port", "key",
-        "flow_next", "irs", "iss", "mss", "wscale", "sends", "sent_at", "due_at", "began_at",
+        "flow_next", "irs", "iss", "mss", "wscale", "sack_ok", "ts_on", "ts_off", "ts_recent",
+        "sends", "sent_at", "due_at", "began_at",
         "next", "prev",
     )
 
@@ -58,6 +59,11 @@ class HalfOpen:
         self.iss = iss
         self.mss = options.peer_mss(h)
         self.wscale = options.peer_wscale(h)
+        tcp = self.listener.tcp
+        self.sack_ok = tcp.sack and h.options & HAS_SACK_OK != 0
+        self.ts_on = tcp.timestamps and h.options & HAS_TS != 0
+        self.ts_off = tcp.stamp_offset(local_addr, remote_addr) if self.ts_on else 0
+        self.ts_recent = h.ts_val
         self.sends = 0
         self.sent_at = self.began_at = now
         self.due_at = now
@@ -66,15 +72,22 @@ class HalfOpen:
         tcp = self.listener.tcp
         limit = tcp.start_limit(tcp.rcv_max)
         path = tcp.way_back(self.local_addr, self.remote_addr)
-        mss = options.local_mss(path) if path is not None else 0
+        offer = tcp.offer
+        offer.set(
+            options.local_mss(path) if path is not None else 0,
+            tcp.rcv_wscale if self.wscale >= 0 else -1, self.sack_ok, self._stamp(now),
+            self.ts_recent,
+        )
         output.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
-            self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now,
-            mss, tcp.rcv_wscale if self.wscale >= 0 else -1,
+            self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now, offer,
         )
         self.sent_at = now
         self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))
         self.sends += 1
+
+    def _stamp(self, now):
+        return options.stamp_now(self.ts_off, now) if self.ts_on else -1
 
     def on_segment(self, h, f, now):
         """RFC 9293 3.10.7.4 for SYN-RECEIVED, as far as it goes without a connection."""
@@ -97,6 +110,15 @@ class HalfOpen:
         if not flags & ACK:
             l.tcp.stats.drop("tcp.no_ack")
             return
+        if self.ts_on:
+            # RFC 7323 3.2 and 5.3, as in input.py.
+            if not h.options & HAS_TS:
+                l.tcp.stats.drop("tcp.no_timestamp")
+                return
+            if h.ts_val - self.ts_recent & _M >= _HALF:
+                l.tcp.stats.drop("tcp.paws")
+                self._ack(now)
+                return
         if h.ack != (self.iss + 1 & _M):
             # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
             path = l.tcp.way_back(self.local_addr, self.remote_addr)
@@ -115,7 +137,7 @@ class HalfOpen:
         output.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
             self.local_port << 16 | self.remote_port, self.iss + 1 & _M,
-            self.irs + 1 & _M, ACK, 0xFFFF, now,
+            self.irs + 1 & _M, ACK, 0xFFFF, now, None, self._stamp(now), self.ts_recent,
         )
 
     def on_error(self, code, seq, now):

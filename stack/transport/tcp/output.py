@@ -20,7 +20,8 @@ from micropython import const
 from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.core.timers import NEVER
-from stack.transport.tcp import options
+from stack.transport.tcp import options, rack, recovery, sack
+from stack.transport.tcp.options import OPTIONS_MAX
 from stack.transport.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from stack.wire import tcp as wire
 from stack.wire.tcp import ACK, CSUM_OFFSET, FIN, HEADER_LEN, PSH, RST, SYN
@@ -51,7 +52,12 @@ def emit(c, now, turns):
     path = c.path
     if path.mtu != c.path_mtu or path.gso_max != c.path_gso:
         c.follow_path()
-    if c.rexmit_one and not _emit_retransmission(c, now):
+    if c.sack_ok:
+        if c.inflate and c.board.lost:
+            said = _emit_lost(c, now, turns)
+            if said != DONE:
+                return said
+    elif c.rexmit_one and not _emit_retransmission(c, now):
         return BLOCKED
     ring = c.snd
     full = c.full
@@ -152,6 +158,104 @@ def _emit_handshake(c, now):
     return DONE
 
 
+def _emit_lost(c, now, turns):
+    """What the scoreboard calls lost, as far as cwnd has room in the pipe (RFC 6675, NextSeg)."""
+    b = c.board
+    used = 0
+    while True:
+        i = b.next_lost()
+        if i < 0:
+            return DONE
+        begin = b.begin(i)
+        n = b.end[i] - begin & _M
+        room = c.cc.cwnd + c.inflate - (c.snd_nxt - c.snd_una & _M)
+        if room < n and room < c.mss:
+            if not c.rexmit_one:
+                return DONE
+            room = c.mss
+        if used >= turns:
+            return MORE
+        if room < n:
+            n = room - room % c.mss
+        edge = c.snd_wnd - (begin - c.snd_una & _M)
+        if edge < n:
+            n = edge
+            if n <= 0:
+                return DONE  # the window was taken back: the timer will ask
+        n = resend(c, begin, n, now)
+        if not n:
+            return BLOCKED
+        c.rexmit_one = False
+        if begin == c.snd_una:
+            c.rexmit_at = now + c.rtt.timeout_us()
+            c.tcp.arm(c, c.rexmit_at)
+        b.resent(i, begin + n & _M, now)
+        recovery.sent_again(c, b, begin, n, now)
+        c.inflate = b.sacked + b.lost
+        used += 1
+
+
+def resend(c, begin, n, now):
+    """Send up to n octets from `begin` again, of what is out; how many, 0: not now.
+
+    The FIN is one of them if it stands there.
+    """
+    ring = c.snd
+    off = begin - c.snd_una & _M
+    data = ring.tail - ring.head - off
+    flags = ACK
+    fin = 0
+    if n > data:
+        n = data
+        fin = 1
+        flags = ACK | FIN
+    if n > c.gso:
+        n = c.gso
+        fin = 0
+    if n > c.tcp.copy_max or n > c.mss:
+        span = ring.size - (ring.head + off & ring.size - 1)
+        if n > span:
+            n = span
+            fin = 0
+    if not segment(c, begin, n, flags if fin else ACK, now):
+        return 0
+    return n + fin
+
+
+def emit_tail_probe(c, b, now):
+    """RFC 8985 7.3, TLP_send_probe(): a new segment if there is one and the window takes it,
+    else the last one again. cwnd does not matter.
+    """
+    b.begin_ack(c.snd_una, True, 0)
+    ring = c.snd
+    sent = c.snd_nxt - c.snd_una & _M
+    n = ring.tail - ring.head - sent
+    if n > c.snd_wnd - sent:
+        n = c.snd_wnd - sent
+    if n > 0:
+        if n > c.mss:
+            n = c.mss
+        if n > c.tcp.copy_max and n > ring.span(ring.head + sent):
+            n = ring.span(ring.head + sent)
+        if not segment(c, c.snd_nxt, n, ACK, now):
+            return
+        b.tlp_retx = False
+    else:
+        i = b.last_segment(c.mss)
+        if i < 0:
+            return
+        begin = b.begin(i)
+        n = resend(c, begin, b.end[i] - begin & _M, now)
+        if not n:
+            return
+        b.resent(i, begin + n & _M, now)
+        b.tlp_retx = True
+    b.tlp_end = c.snd_nxt
+    c.dupacks = 1
+    c.tcp.stats.count("tcp.tail_probes")
+    c.rexmit_at = now + c.rtt.timeout_us()
+
+
 def _emit_retransmission(c, now):
     """One segment from SND.UNA (fast retransmit, or a partial acknowledgment)."""
     c.rexmit_one = False
@@ -193,9 +297,8 @@ def emit_probe(c, now):
         return
     if sent:
         # The probe has its own timer, and is sent again in the ordinary way.
-        c.snd_nxt = c.snd_una
+        c.go_back()
         c.rexmit_at = NEVER
-        c.timing = False
 
 
 def emit_keepalive(c, now):
@@ -266,7 +369,16 @@ def segment(c, seq, n, flags, now):
     f = tcp.pool.get()
     if f is None:
         return False
-    header = HEADER_LEN
+    header = c.header
+    blocks = 0
+    if (c.ooo is not None or c.dup_len) and c.sack_ok:
+        # A full segment has no room for them; the ACK of what came early has gone alone.
+        blocks = OPTIONS_MAX + HEADER_LEN - header
+        if n and c.mss - n < blocks:
+            blocks = c.mss - n
+        blocks = sack.block_count(c, blocks)
+        if blocks:
+            header += 4 + (blocks << 3)
     if n:
         ring = c.snd
         i = ring.head + (seq - c.snd_una & _M) & ring.size - 1
@@ -279,16 +391,22 @@ def segment(c, seq, n, flags, now):
             f.data_len = n
             if n > c.mss:
                 f.gso_size = c.mss
-        o = f.prepend(HEADER_LEN)
+        o = f.prepend(header)
         w = window(c)
     elif flags & SYN:
-        header = HEADER_LEN + options.SYN_OPTIONS_LEN
+        offer = _syn_offer(c, flags, now)
+        header = HEADER_LEN + offer.size()
         o = f.prepend(header)
-        options.write_syn(f.buf, o + HEADER_LEN, c.adv_mss, c.rcv_wscale)
+        offer.write(f.buf, o + HEADER_LEN)
         w = syn_window(c)
     else:
-        o = f.prepend(HEADER_LEN)
+        o = f.prepend(header)
         w = window(c)
+    if c.ts_on:
+        if not flags & SYN:
+            wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
+    if blocks:
+        sack.write_blocks(c, f.buf, o + c.header, blocks)
     s = c.pseudo + header + n
     s = (s & 0xFFFF) + (s >> 16)
     if c.path.caps & CAP_TX_CSUM:
@@ -326,6 +444,15 @@ def segment(c, seq, n, flags, now):
         tcp.retransmits += 1
     if seq == c.snd_nxt:
         c.snd_nxt = end
+        if c.sack_ok and not flags & SYN:
+            b = c.board
+            if b is None:
+                c.board = b = sack.Scoreboard(seq)
+            b.append(seq, end, now, 0 if seq == c.snd_max else sack.RETX, c.snd_una)
+            if c.recovering:
+                b.prr_out += n
+            elif c.tlp_at == NEVER and not c.dupacks:
+                rack.arm_probe(c, now)
     if 0 < (end - c.snd_max & _M) < _HALF:
         c.snd_max = end
     if c.rexmit_at == NEVER:
@@ -334,6 +461,21 @@ def segment(c, seq, n, flags, now):
         if c.timer_index < 0 or at < c.timer_at:
             tcp.arm(c, at)
     return True
+
+
+def _syn_offer(c, flags, now):
+    """What our SYN offers; in answer to the peer's, no more than that had."""
+    tcp = c.tcp
+    sack_ok = c.sack_ok
+    ts_on = c.ts_on
+    if not flags & ACK:
+        sack_ok = tcp.sack
+        ts_on = tcp.timestamps
+    tcp.offer.set(
+        c.adv_mss, c.rcv_wscale, sack_ok, options.stamp_now(c.ts_off, now) if ts_on else -1,
+        c.ts_recent if flags & ACK else 0,
+    )
+    return tcp.offer
 
 
 def syn_window(c):
@@ -354,11 +496,11 @@ def sum_in_software(f, o, s):
     be.put16(f.buf, o + CSUM_OFFSET, s ^ 0xFFFF)
 
 
-def send_bare(tcp, path, ports, seq, ack, flags, w, now, mss=0, wscale=-1):
+def send_bare(tcp, path, ports, seq, ack, flags, w, now, offer=None, ts_val=-1, ts_ecr=0):
     """A segment that belongs to no Connection: RST, SYN-ACK of a half-open, ACK of TIME-WAIT.
 
-    path: from `tcp.way_back`, so it may be None. mss nonzero: with the options of a SYN.
-    False: it could not go.
+    path: from `tcp.way_back`, so it may be None. offer: the options of a SYN. False: it could
+    not go.
     """
     if path is None:
         tcp.stats.drop("tcp.no_route_back")
@@ -366,10 +508,16 @@ def send_bare(tcp, path, ports, seq, ack, flags, w, now, mss=0, wscale=-1):
     f = tcp.pool.get()
     if f is None:
         return False
-    header = HEADER_LEN + (options.SYN_OPTIONS_LEN if mss else 0)
+    header = HEADER_LEN
+    if offer is not None:
+        header += offer.size()
+    elif ts_val >= 0:
+        header = wire.STAMPED_LEN
     o = f.prepend(header)
-    if mss:
-        options.write_syn(f.buf, o + HEADER_LEN, mss, wscale)
+    if offer is not None:
+        offer.write(f.buf, o + HEADER_LEN)
+    elif ts_val >= 0:
+        wire.stamp(f.buf, o + HEADER_LEN, ts_val, ts_ecr)
     s = path.pseudo(PROTO) + header
     s = (s & 0xFFFF) + (s >> 16)
     if path.caps & CAP_TX_CSUM:

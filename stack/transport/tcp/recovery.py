@@ -1,104 +1,212 @@
-"""Finding out what was lost, and repairing it: fast retransmit and fast recovery.
+"""Loss recovery with SACK: what an episode costs, how it goes on, when it was a mistake.
 
-RFC 5681 3.2 (three duplicate acknowledgments), RFC 6582 (NewReno: partial
-acknowledgments), RFC 3042 (limited transmit), RFC 5827 (early retransmit for
-small windows). How much may be sent is congestion.py's.
+    RACK (rack.py) marks ranges lost      -> RECOVERY: one reduction, PRR paces it (RFC 6937)
+    the retransmission timer expires      -> LOSS: from one segment (RFC 5681)
+    SND.UNA reaches what was out          -> over
+    it turns out that nothing was lost    -> as if it had not been: RFC 3522, 4015 (Eifel) by
+                                             timestamps, RFC 5682 (F-RTO) without, and by
+                                             duplicates that the peer reports (RFC 2883, 3708)
 
-`c.inflate` is what RFC 5681 adds to cwnd for segments that have left the
-network; it is kept beside cwnd and may become negative (partial deflation).
+The pipe is RFC 6675's: what is out less what is SACKed or lost. `c.inflate` is those two,
+so that cwnd + inflate bounds SND.NXT - SND.UNA. `c.dupacks` is 1 while anything is
+missing, which turns header prediction off.
 
-Not implemented: SACK-based recovery (RFC 6675), RACK-TLP (RFC 8985), F-RTO
-(RFC 5682), undo of a spurious retransmission.
+Not implemented: RFC 6675's rescue retransmission (a probe does that, RFC 8985 7).
 """
 
 from micropython import const
 
 from stack.core import seq
+from stack.core.timers import NEVER
+from stack.transport.tcp import rack
+from stack.wire.tcp import HAS_SACK
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
-DUP_THRESH = const(3)
+
+# c.recovering
+RECOVERY = const(1)
+LOSS = const(2)
 
 
-def on_duplicate(c, now):
-    """An acknowledgment that acknowledges nothing new while data is out (RFC 5681, 2)."""
-    c.dupacks += 1
+def on_ack(c, h, una0, acked, flight, pure, now):
+    """An acknowledgment while something is missing, or one with SACK blocks.
+
+    una0, flight: SND.UNA and what was out before it; `acked` octets are off the ring
+    already. pure: it carried no data and moved no window.
+    """
+    b = c.board
+    dup = bool(h.options & HAS_SACK) and rack.read_blocks(c, b, h, una0, now)
+    if b.tlp_end >= 0 and rack.on_probe_answer(c, b, h, acked, dup, pure, now):
+        if not c.recovering:
+            c.cc.on_loss(flight, now)
+    if b.undo and _spurious(c, b, h, acked, dup):
+        _undo(c, b, now)
+    lost = b.lost
+    if b.delivered or dup:
+        rack.update(c, b, dup)
+    if b.sacked or lost or c.recovering:
+        rack.detect(c, b, now)
+    elif c.snd_una != c.snd_max and c.tlp_at == NEVER and b.tlp_end < 0:
+        rack.arm_probe(c, now)
     if c.recovering:
-        # RFC 6582 step 4: "For each additional duplicate ACK ... cwnd MUST be
-        # incremented by SMSS": one more segment has left the network.
-        c.inflate += c.mss
-    else:
-        flight = c.snd_nxt - c.snd_una & _M
-        if c.dupacks >= _threshold(c, flight) and seq.lt(c.recover, c.snd_una):
-            c.recovering = True
-            c.recover = c.snd_max
-            # RFC 5681, 3.2 step 2: "additional data sent in limited transmit MUST NOT be
-            # included in this calculation": it is what is out beyond cwnd.
-            c.cc.on_loss(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
-            # Step 3: "cwnd is set to ssthresh plus 3*SMSS".
-            c.inflate = c.dupacks * c.mss
-            c.rexmit_one = True
-            c.timing = False
-        elif c.dupacks < DUP_THRESH:
-            # RFC 3042: the first two each let one new segment out.
-            c.inflate = c.dupacks * c.mss
+        if seq.le(c.recover, c.snd_una):
+            _exit(c, b)
+        elif c.recovering == RECOVERY:
+            _reduce(c, b, acked, b.lost > lost)
         else:
-            c.inflate = 0
+            c.cc.on_ack(b.delivered, flight, now)
+    elif not b.lost and acked:
+        c.cc.on_ack(acked, flight, now)
+    if not c.recovering and b.lost:
+        _enter(c, b, flight, now)
+    _settle(c, b)
+
+
+def on_reorder_timer(c, b, now):
+    """What was sent before something that has arrived has had its time (RFC 8985 6.2, step 5)."""
+    lost = b.lost
+    rack.detect(c, b, now)
+    if b.lost > lost:
+        if not c.recovering:
+            b.begin_ack(c.snd_una, False, 0)
+            _enter(c, b, c.snd_nxt - c.snd_una & _M, now)
+        _settle(c, b)
+
+
+def on_timeout(c, now):
+    """The retransmission timer expired (RFC 6298 5.4; RFC 8985 6.3)."""
+    b = c.board
+    flight = c.snd_nxt - c.snd_una & _M
+    b.begin_ack(c.snd_una, not c.dupacks, 0)
+    if b.n and b.flag[b.first] & 1:
+        # The first octet was SACKed and is not acknowledged: it was dropped again (RFC 2018, 8).
+        b.renege()
+        c.tcp.stats.count("tcp.reneged")
+    if not c.rtt.backoff:
+        c.cc.on_timeout(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
+        if c.recovering != LOSS:
+            _begin_undo(b, 2)
+    else:
+        # RFC 5681, 3.1: ssthresh is held when the same segment is sent once more.
+        c.cc.cwnd = c.mss
+    rack.mark_on_timeout(c, b, now)
+    c.recovering = LOSS
+    c.recover = b.high = c.snd_max
+    c.rexmit_one = True
+    c.timing = False
+    c.tlp_at = NEVER
+    b.tlp_end = -1
+    _settle(c, b)
+
+
+def _settle(c, b):
+    """What follows for the rest of the connection."""
+    c.inflate = b.sacked + b.lost
+    c.dupacks = 1 if c.inflate or c.recovering or b.tlp_end >= 0 else 0
     if not c.ready:
         c.tcp.make_ready(c)
 
 
-def _threshold(c, flight):
-    """Three, or fewer if there are not enough segments out to bring three.
-
-    RFC 5827, 2.1: if "there is either no unsent data ready for transmission at the sender,
-    or the advertised receive window does not permit new segments to be transmitted".
-    """
-    if flight < 4 * c.mss and (c.snd.tail - c.snd.head <= flight or c.snd_wnd - flight < c.mss):
-        n = (flight + c.mss - 1) // c.mss - 1
-        # A lone segment has none behind it to bring a duplicate: that ACK is a copy.
-        return n if n else DUP_THRESH
-    return DUP_THRESH
-
-
-def on_advance(c, acked, flight, now):
-    """SND.UNA has moved by `acked`. flight: what was out before."""
-    if not c.recovering:
-        c.dupacks = 0
-        c.inflate = 0
-        c.cc.on_ack(acked, flight, now)
-        return
-    if seq.le(c.recover, c.snd_una):
-        # RFC 6582 step 3, "Full acknowledgments".
-        c.recovering = False
-        c.dupacks = 0
-        c.inflate = 0
-        c.cc.on_recovered(c.snd_nxt - c.snd_una & _M, now)
-        # What comes next was sent once, so its duplicates mean a loss again.
-        c.recover = c.snd_una - 1 & _M
-        return
-    # "Partial acknowledgments: ... retransmit the first unacknowledged segment.
-    # Deflate the congestion window by the amount of new data acknowledged ... If
-    # the partial ACK acknowledges at least one SMSS of new data, then add back SMSS".
-    c.inflate -= acked
-    if acked >= c.mss:
-        c.inflate += c.mss
+def _enter(c, b, flight, now):
+    """RFC 6675 5, (4.1) to (4.4); RFC 6937 3."""
+    c.recovering = RECOVERY
+    c.recover = b.high = c.snd_max
+    cwnd = c.cc.cwnd
+    c.cc.on_loss(flight if flight < cwnd else cwnd, now)
+    b.prr_delivered = b.prr_out = 0
+    b.recover_fs = flight or 1
+    _begin_undo(b, 1)
+    # "(4.3) Retransmit the first data segment presumed dropped", whatever the window says.
     c.rexmit_one = True
-
-
-def on_timeout(c, now):
-    """The retransmission timer expired: all that is out counts as lost, from SND.UNA on."""
-    flight = c.snd_nxt - c.snd_una & _M
-    if not c.rtt.backoff:
-        c.cc.on_timeout(flight, now)
-    else:
-        # RFC 5681, 3.1: ssthresh is held when the same segment is sent once more.
-        c.cc.cwnd = c.mss
-    c.recovering = False
-    c.rexmit_one = False
-    c.dupacks = 0
-    c.inflate = 0
     c.timing = False
-    # RFC 6582 step 6: duplicates of what is sent again must not look like losses.
-    c.recover = c.snd_max
-    c.snd_nxt = c.snd_una
+    _reduce(c, b, 0, True)
+
+
+def _reduce(c, b, acked, newly_lost):
+    """RFC 6937 3.1, on every acknowledgment in recovery: sndcnt, as a cwnd.
+
+    The bound: "PRR-SSRB" while acknowledgments make progress and no more is found lost,
+    else "PRR-CRB", so that a long queue's loss does not go out at twice its rate.
+    """
+    b.prr_delivered += b.delivered
+    pipe = (c.snd_nxt - c.snd_una & _M) - b.sacked - b.lost
+    ssthresh = c.cc.ssthresh
+    if pipe > ssthresh:
+        # CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out
+        n = (b.prr_delivered * ssthresh + b.recover_fs - 1) // b.recover_fs - b.prr_out
+    else:
+        n = b.prr_delivered - b.prr_out
+        if acked and not newly_lost:
+            if n < b.delivered:
+                n = b.delivered
+            n += c.mss
+        if n > ssthresh - pipe:
+            n = ssthresh - pipe
+    mss = c.mss
+    if n < 0:
+        n = 0
+    if c.rexmit_one and n < mss:
+        n = mss
+    n += pipe
+    c.cc.cwnd = n if n > mss else mss
+
+
+def _exit(c, b):
+    """RFC 6937: "cwnd = ssthresh"; after a timeout slow start goes on by itself."""
+    if c.recovering == RECOVERY:
+        c.cc.cwnd = c.cc.ssthresh
+    c.recovering = 0
+    c.rexmit_one = False
+    rack.recovered(b)
+
+
+# -- episodes that were a mistake
+
+
+def _begin_undo(b, kind):
+    b.undo = kind
+    b.retx_stamp = -1
+    b.retx_bytes = 0
+
+
+def sent_again(c, b, begin, n, now):
+    """n octets from `begin` went out again."""
+    b.retx_bytes += n
+    if c.recovering:
+        b.prr_out += n
+        if c.ts_on:
+            rack.stamp_first(c, b, begin, now)
+
+
+def _spurious(c, b, h, acked, dup):
+    """True if what this episode sent again had arrived the first time."""
+    if dup and b.retx_bytes <= 0 and c.retransmits:
+        # RFC 3708: "all of the retransmitted segments" were reported as duplicates.
+        return True
+    if not acked or not c.recovering:
+        return False
+    stamp = b.retx_stamp
+    if c.ts_on:
+        if stamp < 0:
+            return False
+        # RFC 3522 3.2 (4): TSecr smaller than RetransmitTS: it answers the first copy.
+        early = h.ts_ecr != 0 and h.ts_ecr - stamp & _M >= _HALF
+    else:
+        # RFC 5682 3.1, 3.b: "the ACK acknowledges data that was not retransmitted after the
+        # RTO". As in Linux the first ACK that moves SND.UNA tells.
+        early = b.undo == 2 and b.original and stamp != -2
+    b.retx_stamp = -2
+    return early
+
+
+def _undo(c, b, now):
+    c.cc.undo(now)
+    b.undo = 0
+    b.tlp_end = -1
+    if c.recovering:
+        c.recovering = 0
+        c.rexmit_one = False
+        b.forgive()
+    c.rtt.backoff = 0
+    c.tcp.stats.count("tcp.spurious")

@@ -16,16 +16,20 @@ MAX_RTO_US = const(60_000_000)
 # (5.7): after a SYN had to be sent again, "the RTO MUST be re-initialized to 3 seconds".
 SYN_LOST_RTO_US = const(3_000_000)
 _GRANULARITY_US = const(1_000)
+# RFC 8985 7.2: "PTO = 2 * SRTT", and here what a busy emulator may take to be scheduled
+# (Linux adds two of its ticks for the same reason).
+_PROBE_FLOOR_US = const(10_000)
 
 
 class Rtt:
-    __slots__ = ("srtt_us", "rttvar_us", "rto_us", "min_us", "backoff")
+    __slots__ = ("srtt_us", "rttvar_us", "rto_us", "min_us", "pto_us", "backoff")
 
     def __init__(self):
         self.srtt_us = 0  # 0: nothing measured yet
         self.rttvar_us = 0
         self.rto_us = INITIAL_RTO_US
         self.min_us = 0
+        self.pto_us = INITIAL_RTO_US
         self.backoff = 0  # how often the timer has doubled since new data was acknowledged
 
     def sample(self, r_us):
@@ -53,7 +57,15 @@ class Rtt:
         elif rto > MAX_RTO_US:
             rto = MAX_RTO_US
         self.rto_us = rto
+        self.pto_us = (srtt << 1) + _PROBE_FLOOR_US
         self.backoff = 0
+
+    def stamped(self, ms):
+        """RFC 7323 4, RTTM: a measurement by timestamps, of which a retransmission is no
+        reason to doubt. Its clock is coarse.
+        """
+        if ms < 120_000:
+            self.sample(ms * 1000 if ms else 1000)
 
     def timeout_us(self):
         """The timeout to use now: RTO, doubled by each expiry (5.5), at most 60 s."""

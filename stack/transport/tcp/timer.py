@@ -3,18 +3,19 @@
 Deadlines (absolute, us; NEVER when off):
 
     rexmit_at    oldest octet not acknowledged in time
+    tlp_at       a tail is to be probed, or what is missing counts as lost (RFC 8985)
     persist_at   the window is closed and nothing is out: ask
     delack_at    an acknowledgment has been held back long enough
     life_at      keepalive, or the end of an orphan in FIN-WAIT-2
 
-Not implemented: tail loss probes (RFC 8985).
+Not implemented: R2 as a number of retransmissions (here it is a time).
 """
 
 from micropython import const
 
 from stack.core.errors import ETIMEDOUT
 from stack.core.timers import NEVER
-from stack.transport.tcp import output, recovery
+from stack.transport.tcp import duplicates, output, rack, recovery
 from stack.transport.tcp.rtt import MAX_RTO_US
 from stack.transport.tcp.states import ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
 
@@ -35,6 +36,8 @@ FIN_WAIT_2_US = const(60_000_000)
 def poll_at(c):
     """The next deadline."""
     at = c.rexmit_at
+    if c.tlp_at < at:
+        at = c.tlp_at
     if c.persist_at < at:
         at = c.persist_at
     if c.delack_at < at:
@@ -50,6 +53,8 @@ def on_timer(c, now):
         c.ack_now = True
         if not c.ready:
             c.tcp.make_ready(c)
+    if now >= c.tlp_at:
+        _on_tail(c, now)
     if now >= c.rexmit_at:
         _on_retransmission(c, now)
     if now >= c.persist_at:
@@ -81,15 +86,32 @@ def _on_retransmission(c, now):
         return
     if not c.snd_wnd and c.state >= ESTABLISHED:
         # The window shut over what is out: from here it is probed (MUST-35).
-        recovery.on_timeout(c, now)
+        _lost(c, now)
         c.rexmit_at = NEVER
         c.persist_at = now
         return
-    recovery.on_timeout(c, now)
+    _lost(c, now)
     c.rtt.expired()
     c.rexmit_at = now + c.rtt.timeout_us()
     if not c.ready:
         c.tcp.make_ready(c)
+
+
+def _on_tail(c, now):
+    b = c.board
+    if b is None or c.snd_una == c.snd_max:
+        c.tlp_at = NEVER
+    elif c.dupacks:
+        recovery.on_reorder_timer(c, b, now)
+    elif rack.probe_due(c, b, now):
+        output.emit_tail_probe(c, b, now)
+
+
+def _lost(c, now):
+    if c.board is not None:
+        recovery.on_timeout(c, now)
+    else:
+        duplicates.on_timeout(c, now)
 
 
 def _on_persist(c, now):

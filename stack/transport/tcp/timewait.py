@@ -7,9 +7,9 @@ All wait equally long, so they form one queue, ordered by when they end.
 from micropython import const
 
 from stack.core.timers import NEVER
-from stack.transport.tcp import output
+from stack.transport.tcp import options, output
 from stack.transport.tcp.states import TIME_WAIT
-from stack.wire.tcp import ACK, FIN, RST, SYN
+from stack.wire.tcp import ACK, FIN, HAS_TS, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -23,7 +23,8 @@ MAX_TIME_WAIT = const(2048)
 class TimeWait:
     __slots__ = (
         "owner", "local_addr", "local_port", "remote_addr", "remote_port", "key",
-        "flow_next", "snd_nxt", "rcv_nxt", "wnd", "ends_at", "next", "prev",
+        "flow_next", "snd_nxt", "rcv_nxt", "wnd", "ts_on", "ts_off", "ts_recent", "ends_at",
+        "next", "prev",
     )
 
     state = TIME_WAIT
@@ -39,6 +40,9 @@ class TimeWait:
         self.snd_nxt = c.snd_max
         self.rcv_nxt = c.rcv_nxt
         self.wnd = min((c.rcv_adv - c.rcv_nxt & _M) >> c.rcv_wscale, 0xFFFF)
+        self.ts_on = c.ts_on
+        self.ts_off = c.ts_off
+        self.ts_recent = c.ts_recent
         self.ends_at = NEVER
         self.next = self.prev = None
 
@@ -49,10 +53,7 @@ class TimeWait:
             self.owner.tcp.stats.drop("tcp.rst_in_time_wait")
             return
         if flags & SYN and not flags & ACK:
-            ahead = h.seq - self.rcv_nxt & _M
-            if ahead < _HALF:
-                # RFC 9293 3.6.1 (MAY-2), RFC 6191: a new SYN with a larger number may
-                # reopen the connection.
+            if self._newer(h):
                 self.owner.reopen(self, h, now)
                 return
         if flags & FIN:
@@ -65,8 +66,19 @@ class TimeWait:
         output.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
             self.local_port << 16 | self.remote_port, self.snd_nxt, self.rcv_nxt, ACK,
-            self.wnd, now,
+            self.wnd, now, None,
+            options.stamp_now(self.ts_off, now) if self.ts_on else -1, self.ts_recent,
         )
+
+    def _newer(self, h):
+        """Is this SYN of another connection than the one that was? RFC 9293 3.6.1 (MAY-2).
+
+        RFC 6191 2: with timestamps on both, a larger one tells, and the number matters where
+        they are equal; without, the number alone.
+        """
+        if self.ts_on and h.options & HAS_TS and h.ts_val != self.ts_recent:
+            return h.ts_val - self.ts_recent & _M < _HALF
+        return 0 < h.seq - self.rcv_nxt + 1 & _M < _HALF
 
     def on_error(self, code, seq, now):
         pass

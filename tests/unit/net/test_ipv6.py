@@ -319,7 +319,7 @@ def test_tcp_of_a_pair():
     run(a.clock, 1_000_000, a, b)
     s = l.accept()
     assert s is not None, (a.stats.drops, b.stats.drops)
-    assert s.mss == 1440 and b.ip6.addresses.bytes(s.remote_addr) == G
+    assert s.mss == 1428 and b.ip6.addresses.bytes(s.remote_addr) == G
     data = bytes(range(256)) * 200
     sent = c.send(data, 0, len(data), a.clock.now)
     buf = bytearray(len(data))

@@ -11,7 +11,7 @@ side and of the peer's; times are microseconds since the script began. Every emi
 segment's checksum and sizes are checked as it leaves.
 """
 
-from stack.core import checksum
+from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM, HEADROOM, Frame, FramePool
 from stack.core.mem import Buffers
 from stack.core.stats import Stats
@@ -28,6 +28,7 @@ PEER = 0x0A000001
 PEER2 = 0x0A000009
 OUR_PORT = 80
 PEER_PORT = 40000
+T = 700000  # the peer's clock of timestamps when a script begins
 MS = 1000
 SEC = 1000000
 DELACK = 40 * MS
@@ -55,7 +56,8 @@ def flag_text(v):
 class Seg:
     """A segment to send or to expect; None means: not compared (or the usual)."""
 
-    def __init__(self, flags, seq, ack, data, n, wnd, mss, wscale, gso, options, port, peer_port):
+    def __init__(self, flags, seq, ack, data, n, wnd, mss, wscale, gso, options, port, peer_port,
+                 ts=None, sack=None, sack_ok=None):
         self.flags = flags
         self.seq = seq
         self.ack = ack
@@ -68,6 +70,10 @@ class Seg:
         self.options = options
         self.port = port
         self.peer_port = peer_port
+        self.ts = ts  # (TSval, TSecr)
+        self.sack = sack  # [(left, right), ...]
+        self.sack_ok = sack_ok
+        self.tos = None
         self.at = 0
         self.raw = None
         self.src = self.dst = 0
@@ -76,13 +82,15 @@ class Seg:
         out = "<%s" % self.flags
         for name, v in (
             ("seq", self.seq), ("ack", self.ack), ("wnd", self.wnd), ("mss", self.mss),
-            ("wscale", self.wscale), ("gso", self.gso),
+            ("wscale", self.wscale), ("gso", self.gso), ("ts", self.ts), ("sack", self.sack),
         ):
             if v is not None:
                 if name == "seq":
                     v = _relative(v)
                 elif name == "ack":
                     v = _relative(v)
+                elif name == "sack":
+                    v = [(_relative(lo), _relative(hi)) for lo, hi in v]
                 out += " %s=%s" % (name, v)
         if self.n is not None:
             out += " n=%d" % self.n
@@ -100,13 +108,14 @@ def _relative(v):
 
 
 def seg(flags="A", seq=None, ack=None, data=b"", n=None, wnd=None, mss=None, wscale=None,
-        gso=None, options=None, port=None, peer_port=None):
-    """n: only the payload's length matters. options: raw bytes to send."""
+        gso=None, options=None, port=None, peer_port=None, ts=None, sack=None, sack_ok=None):
+    """n: only the payload's length matters. options: raw bytes to send. ts: (TSval, TSecr)."""
     if seq is not None:
         seq &= 0xFFFFFFFF
     if ack is not None:
         ack &= 0xFFFFFFFF
-    return Seg(flags, seq, ack, data, n, wnd, mss, wscale, gso, options, port, peer_port)
+    return Seg(flags, seq, ack, data, n, wnd, mss, wscale, gso, options, port, peer_port, ts,
+               sack, sack_ok)
 
 
 def kind(dst):
@@ -243,12 +252,22 @@ def _take(s, path, f, now):
         h.mss if h.options & wire.HAS_MSS else None,
         h.wscale if h.options & wire.HAS_WSCALE else None,
         f.gso_size or None, None, h.src_port, h.dst_port,
+        (h.ts_val, h.ts_ecr) if h.options & wire.HAS_TS else None,
+        _blocks(payload, h) if h.options & wire.HAS_SACK else None,
+        bool(h.options & wire.HAS_SACK_OK),
     )
     o.at = now - START
     o.raw = bytes(payload)  # as the wire carries it, a checksum left to the device not filled in
     o.src = path.src
     o.dst = path.dst
     return o
+
+
+def _blocks(payload, h):
+    out = []
+    for o in range(h.sack_off, h.sack_off + h.sack_len, 8):
+        out.append((be.get32(payload, o), be.get32(payload, o + 4)))
+    return out
 
 
 class Script:
@@ -282,6 +301,14 @@ class Script:
         self.tcp.trace = lambda c, old, new, why: self.states.append(NAMES[new])
         self.rx = bytearray(70000)
         self.frame = Frame(self.rx)
+        self.peer_ts = None  # TSval of the peer at time 0, once it sends timestamps
+        self.seen_ts = 0  # the TSval that it would echo
+
+    def stamp(self):
+        """What the peer puts into a segment that does not say."""
+        if self.peer_ts is None:
+            return None
+        return (self.peer_ts + (self.now - START) // 1000, self.seen_ts)
 
     def rng(self, n):
         out = bytearray(n)
@@ -336,6 +363,20 @@ def send(s, g, at=None, flush=True, src=PEER, dst=OUR, corrupt=False):
         options += bytes([2, 4, g.mss >> 8, g.mss & 0xFF])
     if g.wscale is not None:
         options += bytes([1, 3, 3, g.wscale])
+    if g.sack_ok:
+        options += b"\x04\x02"
+    ts = g.ts if g.ts is not None else s.stamp()
+    if ts is not None:
+        b = bytearray(12)
+        wire.stamp(b, 0, ts[0] & 0xFFFFFFFF, ts[1] & 0xFFFFFFFF)
+        options += b
+    if g.sack:
+        options += bytes([5, 2 + 8 * len(g.sack)])
+        for lo, hi in g.sack:
+            b = bytearray(8)
+            be.put32(b, 0, lo & 0xFFFFFFFF)
+            be.put32(b, 4, hi & 0xFFFFFFFF)
+            options += b
     while len(options) & 3:
         options += b"\x01"
     hl = 20 + len(options)
@@ -370,10 +411,13 @@ def expect(s, g, at=None, within=None):
     s.run(until)
     assert s.out, "expected %r, nothing came (now %d)" % (g, s.now - START)
     o = s.out.pop(0)
+    if o.ts is not None:
+        s.seen_ts = o.ts[0]
     assert at is None or o.at == at, "expected at %d: %r" % (at, o)
     flags = o.flags if "P" in g.flags else o.flags.replace("P", "")
     assert sorted(flags) == sorted(g.flags), "flags: expected %r, got %r" % (g, o)
-    for name in ("seq", "ack", "wnd", "mss", "wscale", "gso", "port", "peer_port"):
+    for name in ("seq", "ack", "wnd", "mss", "wscale", "gso", "port", "peer_port", "ts", "sack",
+                 "sack_ok"):
         want = getattr(g, name)
         assert want is None or want == getattr(o, name), "%s: expected %r, got %r" % (name, g, o)
     if g.n is not None:
@@ -445,6 +489,18 @@ def established(mss=MSS, wscale=None, wnd=WND, **options):
     send(s, seg("SA", seq=R, ack=L + 1, mss=mss, wscale=wscale, wnd=min(wnd, 65535)))
     expect(s, seg("A", seq=L + 1, ack=R + 1))
     assert state(s) == "ESTABLISHED"
+    return s
+
+
+def full(mss=MSS, wscale=7, wnd=60000, ts=True, sack_ok=True, **options):
+    """As `established`, with a peer that has every option; T is its clock at time 0."""
+    s = syn_sent(**options)
+    s.wnd = wnd
+    if ts:
+        s.peer_ts = T
+    send(s, seg("SA", seq=R, ack=L + 1, mss=mss, wscale=wscale, wnd=wnd, sack_ok=sack_ok))
+    expect(s, seg("A", seq=L + 1, ack=R + 1))
+    assert state(s) == "ESTABLISHED" and s.conn.ts_on == ts and s.conn.sack_ok == sack_ok
     return s
 
 

@@ -1,7 +1,8 @@
 """How much may be out: RFC 5681 (slow start, congestion avoidance, restart), RFC 6928."""
 
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
-from stack.transport.tcp.congestion import INFINITE, NewReno, initial_window
+from stack.transport.tcp.congestion import INFINITE, initial_window
+from stack.transport.tcp.newreno import NewReno
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -25,7 +26,7 @@ M = 1000  # an MSS to reckon with
 
 def _flood(**options):
     """A connection with much to send and the peer's window no limit."""
-    s = established(wscale=7, rcv_max=1 << 20, **options)
+    s = established(wscale=7, rcv_max=1 << 20, congestion="newreno", **options)
     send(s, seg("A", wnd=60000))
     s.wnd = 60000
     s.room = 65536

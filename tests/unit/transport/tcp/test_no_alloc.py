@@ -22,6 +22,7 @@ _PORT = 80
 _PEER_PORT = 4000
 _OFF = 17
 _TCP = _OFF + 34  # Ethernet and IPv4 in front
+_STAMPED = b"\x01\x01\x08\x0a\x00\x0a\xae\x60\x00\x00\x00\x00"
 _FLAGS = {"A": wire.ACK, "S": wire.SYN, "PA": wire.PSH | wire.ACK}
 
 
@@ -40,7 +41,7 @@ class Sink:
         self.n += 1
         self.seq = be.get32(f.buf, o + 4)
         self.ack = be.get32(f.buf, o + 8)
-        self.bytes += f.end - o - 20 + f.data_len
+        self.bytes += f.end - o - (f.buf[o + 12] >> 4 << 2) + f.data_len
         f.release()
         return True
 
@@ -88,7 +89,8 @@ def _frame(data):
 class Rig:
     """A host with one accepted connection, whose peer is this test."""
 
-    def __init__(self, caps=0):
+    def __init__(self, caps=0, stamps=False):
+        self.options = _STAMPED if stamps else b""
         self.host, self.iface, _ = ready()
         self.tcp = self.host.tcp
         self.iface.device = self.out = Sink(caps)
@@ -98,13 +100,17 @@ class Rig:
         listener = self.tcp.listen(0, _PORT, 4, self.now)
         self.iface.now = self.now
         self.seq = 5000
-        self.give(_frame(_packet("S", self.seq, 0, 0, b"\x02\x04\x05\xb4\x01\x03\x03\x07")))
+        syn = b"\x02\x04\x05\xb4\x01\x03\x03\x07\x01\x01\x04\x02" + self.options
+        self.give(_frame(_packet("S", self.seq, 0, 0, syn)))
         self.seq += 1
         self.iss = self.out.seq + 1
-        self.give(_frame(_packet("A", self.seq, self.iss, 0)))
+        self.give(self.packet("A", self.seq, self.iss, 0))
         self.conn = listener.accept()
         self.conn.waker = Waker()
-        assert self.conn.snd_wscale == 7
+        assert self.conn.snd_wscale == 7 and self.conn.sack_ok and self.conn.ts_on == stamps
+
+    def packet(self, flags, seq, ack, n, options=b""):
+        return _frame(_packet(flags, seq, ack, n, self.options + options))
 
     def give(self, f):
         f.off = _OFF
@@ -117,7 +123,7 @@ class Rig:
         """`count` frames of the stream, the next n bytes each."""
         frames = []
         for _ in range(count):
-            frames.append(_frame(_packet("PA", self.seq, self.iss, n)))
+            frames.append(self.packet("PA", self.seq, self.iss, n))
             self.seq += n
         return frames
 
@@ -144,8 +150,8 @@ def _receive(rig, frames, buf):
 
 def test_receive_in_order():
     """The Must of this layer: data in, ACK out, read by the program: not one allocation."""
-    for caps in (0, CAP_RX_CSUM | CAP_TX_CSUM):
-        rig = Rig(caps)
+    for caps, stamps in ((0, False), (CAP_RX_CSUM | CAP_TX_CSUM, False), (0, True)):
+        rig = Rig(caps, stamps)
         buf = bytearray(4096)
         # Once round: the ring gets its storage, names are counted, the timers' heap grows.
         _receive(rig, rig.data(_MSS, _N), buf)
@@ -195,15 +201,18 @@ def _send(rig, acks, data, n):
 
 def test_send():
     """Small pieces (copied), a segment (named), and 20,000 bytes with and without offload."""
-    for caps in (0, CAP_TX_CSUM, CAP_TX_CSUM | CAP_TSO4):
-        for n in (100, _MSS, 14600):
-            rig = Rig(caps)
+    for caps, stamps in (
+        (0, False), (CAP_TX_CSUM, False), (CAP_TX_CSUM | CAP_TSO4, False),
+        (CAP_TX_CSUM | CAP_TSO4, True),
+    ):
+        for n in (100, _MSS, 14480):
+            rig = Rig(caps, stamps)
             data = bytearray(n)
             at = rig.iss
             acks = []
             for _ in range(2 * _N):
                 at += n
-                acks.append(_frame(_packet("A", rig.seq, at, 0)))
+                acks.append(rig.packet("A", rig.seq, at, 0))
             first, then = acks[:_N], acks[_N:]
             _send(rig, first, data, n)
             before = rig.out.bytes
@@ -238,3 +247,76 @@ def test_request_and_answer():
     _locked(_echo, rig, then, buf, n)
     assert rig.conn.rx_bytes == rig.conn.tx_bytes == 2 * _N * n
     assert rig.out.ack == rig.seq & 0xFFFFFFFF
+
+
+def _block(lo, hi):
+    b = bytearray(12)
+    b[0] = b[1] = 1
+    b[2] = 5
+    b[3] = 10
+    be.put32(b, 4, lo)
+    be.put32(b, 8, hi)
+    return bytes(b)
+
+
+def _losses(rig, acks, data, n):
+    """Ten segments go, SACKs tell of holes, they go again, all is acknowledged; a timeout too."""
+    i = 0
+    while i < len(acks):
+        rig.conn.cc.cwnd = 2 * n
+        rig.conn.send(data, 0, n, rig.now)
+        rig.tcp.flush(rig.now)
+        for _ in range(3):
+            rig.now += 5000
+            rig.iface.now = rig.now
+            rig.give(acks[i])
+            i += 1
+        rig.now += 300000
+        rig.host.timers.expire(rig.now)
+        rig.tcp.flush(rig.now)
+        rig.give(acks[i])
+        i += 1
+
+
+def test_losses():
+    """SACK, RACK, PRR, a timeout: the scoreboard and all that hangs on it allocate nothing."""
+    for stamps in (False, True):
+        rig = Rig(CAP_TX_CSUM | CAP_TSO4, stamps)
+        mss = rig.conn.mss
+        n = 10 * mss
+        data = bytearray(n)
+        acks = []
+        at = rig.iss
+        for _ in range(4):
+            for hole in (1, 3, 5):
+                acks.append(rig.packet("A", rig.seq, at, 0,
+                                       _block(at + hole * mss, at + (hole + 1) * mss)))
+            at += n
+            acks.append(rig.packet("A", rig.seq, at, 0))
+        _losses(rig, acks[:8], data, n)
+        assert rig.conn.retransmits
+        before = rig.conn.retransmits
+        _locked(_losses, rig, acks[8:], data, n)
+        assert rig.conn.retransmits > before
+        assert rig.conn.snd_una == at & 0xFFFFFFFF and not rig.conn.board.sacked
+
+
+def _reorder(rig, frames, buf):
+    """Pairs change places: each early one is kept and reported, each late one fills its gap."""
+    i = 0
+    while i < len(frames):
+        rig.give(frames[i + 1])
+        rig.give(frames[i])
+        rig.give(frames[i])  # and a duplicate: D-SACK
+        rig.conn.recv_into(buf, 0, len(buf), rig.now)
+        i += 2
+
+
+def test_reordering():
+    for stamps in (False, True):
+        rig = Rig(0, stamps)
+        buf = bytearray(4096)
+        _reorder(rig, rig.data(1000, _N), buf)
+        frames = rig.data(1000, _N)
+        _locked(_reorder, rig, frames, buf)
+        assert rig.conn.rcv_nxt == rig.seq and rig.conn.ooo_segments == _N

@@ -24,7 +24,7 @@ ISN = L + 1
 
 def _flight(segments, queue=0, **options):
     """`segments` full segments are out, numbered from 0; `queue` bytes more wait behind cwnd."""
-    s = established(initial_segments=segments, wscale=7, **options)
+    s = established(initial_segments=segments, wscale=7, congestion="newreno", **options)
     send(s, seg("A", wnd=60000))
     s.wnd = 60000
     s.data = pattern(segments * MSS + queue)
