@@ -70,11 +70,11 @@ async def serve(r, w):
             line = await r.readline()
             if not line or line == b"Q\\n":
                 break
-            w.write(bytes(reversed(line[:-1])) + b"\\n")
-            await w.drain()
             i = net.tls.info(r.s)
             seen.append((i["cipher"], i["group"], i["signature"], i["resumed"], i["retried"],
                          i["alpn"], i.get("subject"), i["early_bytes"]))
+            w.write(bytes(reversed(line[:-1])) + b"\\n")
+            await w.drain()
     except OSError as e:
         seen.append(str(e))
     w.close()
