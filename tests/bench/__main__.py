@@ -1,6 +1,7 @@
 """`make bench`: Barewire and a Linux guest in the same QEMU, alternately; medians and ratios.
 
     python -m tests.bench [--pairs 5] [--row WORD]... [--only barewire] [--platform pc-e1000]
+    python -m tests.bench --native      our machine code on this silicon beside OpenSSL's
 
 Prints a table and writes build/bench/bench.json. Nothing here passes or fails.
 """
@@ -15,6 +16,7 @@ from rich.table import Table
 from barewire.lab import Lab
 from barewire.paths import build_dir
 from barewire.platform import DEFAULT, PLATFORMS
+from tests.bench import tls
 from tests.bench.peers import Barewire, Linux
 from tests.bench.rows import ROWS
 
@@ -26,10 +28,14 @@ from tests.bench.rows import ROWS
 @click.option("--mem", default=512, show_default=True, help="MB of each guest")
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), default=DEFAULT, show_default=True,
               help="the machine and the network card of both guests")  # fmt: skip
-def main(pairs, words, only, mem, platform):
+@click.option("--native", is_flag=True, help="our machine code on this silicon beside OpenSSL's")
+def main(pairs, words, only, mem, platform, native):
     """Measure, and print what came out."""
     out = Console()
-    rows = [r for r in ROWS if not words or any(w in r[0] for w in words)]
+    if native:
+        tls.native()
+        return
+    rows = [r for r in ROWS + tls.ROWS if not words or any(w in r[0] for w in words)]
     kinds = [k for k in (Barewire, Linux) if only in (None, k.name)]
     figures = {r[0]: {k.name: [] for k in kinds} for r in rows}
     for n in range(pairs):

@@ -13,7 +13,8 @@ import subprocess
 from pathlib import Path
 
 KERNEL_META = "linux-image-cloud-amd64"
-PACKAGES = ("busybox-static", "python3-minimal", "libpython3-stdlib", "iperf3", "nginx-light")
+PACKAGES = ("busybox-static", "python3-minimal", "libpython3-stdlib", "iperf3", "nginx-light",
+            "openssl")  # fmt: skip
 # virtio-net over PCI and the e1000 family; dependencies first.
 MODULES = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",

@@ -16,7 +16,19 @@ from barewire.paths import build_dir, default_image
 from tests.bench import linux_image
 
 SINK_PORT, SOURCE_PORT, ECHO_PORT, HTTP_PORT, IPERF_PORT = 5001, 5002, 8001, 8000, 5201
+ORDER_PORT = 5010
 HERE = Path(__file__).parent
+
+
+def retry_connect(client, address, port, seconds=15):
+    """Connect to a server that may not listen yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return client.connect((address, port))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
 
 
 class Barewire:
@@ -32,8 +44,20 @@ class Barewire:
     def __enter__(self):
         self._guest.start()
         self.boot_seconds = self._guest.boot_seconds
+        for path in sorted((HERE / "in_barewire").glob("*_bench.py")):
+            self._guest.put(f"/{path.name}", path.read_bytes())
         self._running = self._guest.run_async((HERE / "in_barewire" / "serve.py").read_text())
         return self
+
+    def ask(self, client, call):
+        """The text of a value: call is "module.function(...)" of a file NAME_bench.py in there."""
+        with retry_connect(client, self.address, ORDER_PORT) as s:
+            s.settimeout(60)
+            s.sendall(call.encode() + b"\n")
+            text = b"".join(iter(lambda: s.recv(4096), b"")).decode().strip()
+        if "Error" in text:
+            raise RuntimeError(f"{call}: {text}")
+        return text
 
     def __exit__(self, *_exc):
         self._guest.close()

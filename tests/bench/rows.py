@@ -15,24 +15,21 @@ from barewire.lab import Lab
 from barewire.net import UserNet
 from barewire.paths import BarewireError
 from barewire.pytest_plugin import wait_for_address
-from tests.bench.peers import ECHO_PORT, HTTP_PORT, IPERF_PORT, SINK_PORT, SOURCE_PORT
+from tests.bench.peers import (
+    ECHO_PORT,
+    HTTP_PORT,
+    IPERF_PORT,
+    SINK_PORT,
+    SOURCE_PORT,
+    retry_connect,
+)
 
 BULK = 256 << 20
 CHUNK = 1 << 20
 
 
-def _retry_connect(client, address, port, seconds=15):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return client.connect((address, port))
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-
-
 def _iperf(client, peer, *options):
-    _retry_connect(client, peer.address, IPERF_PORT).close()  # until it listens
+    retry_connect(client, peer.address, IPERF_PORT).close()  # until it listens
     for _ in range(3):
         # iperf3 serves one test at a time and may still be ending the one before.
         done = client.run("iperf3", "-c", peer.address, "-t", "3", "-J", *options, check=False)
@@ -47,7 +44,7 @@ def tcp_out(client, peer):
     """MB/s from the guest to the host: a stream of BULK bytes."""
     if peer.name == "linux":
         return max(_iperf(client, peer, "-R"), _fetch(client, peer))
-    with _retry_connect(client, peer.address, SOURCE_PORT) as s:
+    with retry_connect(client, peer.address, SOURCE_PORT) as s:
         buf = bytearray(CHUNK)
         began = time.monotonic()
         s.sendall(BULK.to_bytes(8, "big"))
@@ -62,7 +59,7 @@ def tcp_out(client, peer):
 
 def _fetch(client, peer):
     """MB/s of nginx with sendfile, the fastest way out of a Linux guest."""
-    with _retry_connect(client, peer.address, 80) as s:
+    with retry_connect(client, peer.address, 80) as s:
         buf = bytearray(CHUNK)
         began = time.monotonic()
         s.sendall(b"GET /big HTTP/1.0\r\n\r\n")
@@ -76,7 +73,7 @@ def tcp_in(client, peer):
     """MB/s from the host into the guest."""
     if peer.name == "linux":
         return _iperf(client, peer)
-    with _retry_connect(client, peer.address, SINK_PORT) as s:
+    with retry_connect(client, peer.address, SINK_PORT) as s:
         s.settimeout(60)
         block = bytes(CHUNK)
         began = time.monotonic()
@@ -90,7 +87,7 @@ def tcp_in(client, peer):
 
 def round_trips(client, peer, count=3000):
     """64-byte requests and answers per second on one connection."""
-    with _retry_connect(client, peer.address, ECHO_PORT) as s:
+    with retry_connect(client, peer.address, ECHO_PORT) as s:
         message = bytes(64)
         began = time.monotonic()
         for _ in range(count):
@@ -104,7 +101,7 @@ def round_trips(client, peer, count=3000):
 def connections(client, peer, count=400):
     """Connections per second: connect, one request, one answer, close."""
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    _retry_connect(client, peer.address, HTTP_PORT).close()
+    retry_connect(client, peer.address, HTTP_PORT).close()
     began = time.monotonic()
     for _ in range(count):
         with client.connect((peer.address, HTTP_PORT)) as s:
@@ -118,7 +115,7 @@ def connections(client, peer, count=400):
 def requests_kept(client, peer, count=3000):
     """HTTP requests of 100 bytes per second on one kept connection (asyncio in both)."""
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    with _retry_connect(client, peer.address, HTTP_PORT) as s:
+    with retry_connect(client, peer.address, HTTP_PORT) as s:
         s.sendall(request)
         size = 0
         while not size or size < 100:
