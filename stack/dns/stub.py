@@ -118,18 +118,12 @@ class Resolution:
         seed = self._rng(2)
         self._id = seed[0] << 8 | seed[1]
         # Later rounds go without mixed case: a few servers do not keep it.
-        self._sent = self._mix(self._wire) if self._round == 0 else self._wire
+        self._sent = mix_case(self._wire, self._rng) if self._round == 0 else self._wire
         self._message = message.build_query(self._id, self._sent, self.type, self._edns)
         self._stream = bytearray()
         wait = _TIMEOUT_US << self._round if transport == UDP else _TCP_TIMEOUT_US
         self._deadline = now + wait
         self._pending = True
-
-    def _mix(self, wire):
-        """Letters in random case: more for a forger to guess (draft-vixie-dnsext-dns0x20)."""
-        out = bytearray(wire)
-        _flip(out, len(out), self._rng((len(out) + 7) >> 3))
-        return bytes(out)
 
     def transmit(self):
         """What to send now, once: (transport, server, message), or None."""
@@ -297,6 +291,13 @@ class Resolution:
         self.records = records
         self.secs_left = min(self._soonest, 1 << 31)
         self.done = True
+
+
+def mix_case(wire, rng):
+    """Letters in random case: more for a forger to guess (draft-vixie-dnsext-dns0x20)."""
+    out = bytearray(wire)
+    _flip(out, len(out), rng((len(out) + 7) >> 3))
+    return bytes(out)
 
 
 @micropython.viper
