@@ -40,6 +40,7 @@ class Recursor:
 
     def __init__(self, rng, unix_time, hints, anchor, stats=None, cache_bytes=CACHE_BYTES,
                  ip4=True, ip6=False):  # fmt: skip
+        self._hints = hints
         self.rng = rng
         self.unix_time = unix_time
         self.stats = stats if stats is not None else Stats()
@@ -55,9 +56,16 @@ class Recursor:
         self.ip6 = ip6
         self.chain = walk.chain  # for ask.py, which needs names of servers looked up
 
-    def start(self, name, type, now):
-        """A Question for a name (wire form) and a type."""
-        return Question(self, name.lower(), type, now, walk.answer)
+    def start(self, name, type, now, fresh=False):
+        """A Question for a name (wire form) and a type. fresh: whatever the cache has of it."""
+        return Question(self, name.lower(), type, now, walk.answer, fresh)
+
+    def unvalidated(self):
+        """Another that trusts nothing and shares what is known of servers."""
+        r = Recursor(self.rng, self.unix_time, self._hints, (), self.stats,
+                     self.cache.limit >> 2, self.ip4, self.ip6)  # fmt: skip
+        r.servers = self.servers
+        return r
 
     def flush(self):
         """Forget what was learned."""

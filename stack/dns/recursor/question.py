@@ -57,8 +57,9 @@ class Exchange:
 
 
 class Question:
-    def __init__(self, recursor, name, type, now, steps):
+    def __init__(self, recursor, name, type, now, steps, fresh=False):
         """steps(question): a generator that returns a list of Entries."""
+        self.fresh = fresh
         self.recursor = recursor
         self.name = name
         self.type = type

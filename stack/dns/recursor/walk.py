@@ -63,7 +63,7 @@ def lookup(q, name, type, depth):
     """The Entry for a name and type: from the cache, from what it proves, or by asking."""
     r = q.recursor
     e = r.cache.known(name, type, q.now)
-    if e is not None:
+    if e is not None and not (q.fresh and depth == 0 and name == q.name):
         if e.status == BOGUS or e.rcode == packet.SERVFAIL:
             raise (Bogus if e.status == BOGUS else Fail)(*e.ede)
         return e

@@ -46,6 +46,10 @@ def addr(text):
     return bytes([int(x) for x in text.split(".")])
 
 
+# Signatures made already: the same zones are made for test after test.
+_SIGNED = {}
+
+
 class Key:
     """A zone's only key, both KSK and ZSK."""
 
@@ -63,6 +67,12 @@ class Key:
         self.tag = dnssec.key_tag(self.rdata)
 
     def sign(self, data):
+        made = _SIGNED.get((self.rdata, data))
+        if made is None:
+            made = _SIGNED[(self.rdata, data)] = self._sign(data)
+        return made
+
+    def _sign(self, data):
         if self.algorithm == dnssec.ED25519:
             return ed25519.sign(self._secret, data)
         hash_class = Sha256 if self.algorithm == dnssec.ECDSAP256 else Sha384
