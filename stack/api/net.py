@@ -2,7 +2,7 @@
 
     interfaces() connections() neighbors() routes() stats()
     ping(host)  raw("eth0")  capture(...)
-    dns.resolve(name)  dns.query(name, type)  http.get(url)
+    dns.resolve(name)  dns.query(name, type)  http.get(url)  httpd.serve(app)
     aio.*  the calls that wait, to be awaited
 
 Not implemented yet: websocket; wifi says that there is no such interface.
@@ -12,7 +12,7 @@ from stack.api import _runtime
 from stack.core import errors
 from stack.net import addr
 
-_LAZY = ("aio", "dns", "http", "tls")
+_LAZY = ("aio", "dns", "http", "httpd", "tls")
 
 
 def __getattr__(name):

@@ -184,3 +184,13 @@ def text_hex(digits):
         else:
             return -1
     return v
+
+
+def parse_query(text):
+    """A query or a form as a dict of text; the last of a name holds. ValueError."""
+    found = {}
+    if text:
+        for pair in text.split("&"):
+            name, _, value = pair.partition("=")
+            found[decode(name.replace("+", " "))] = decode(value.replace("+", " "))
+    return found
