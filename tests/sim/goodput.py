@@ -32,14 +32,14 @@ PATHS = (
 
 def controls():
     """Names of congestion controls, the default first."""
-    return ["newreno"]
+    return ["cubic", "newreno"]
 
 
 def one(control, seed, size=SIZE, side=None, **wire):
     """(bytes a second, segments sent again) of one transfer; the octets are compared and
     nothing may be left.
     """
-    options = dict(side or {})
+    options = dict(side or {}, congestion=control)
     wire = {"rate": RATE, "buffer": BUFFER, **wire}
     sim = Sim(seed, options, options, **wire)
     noise = Random(seed).bytes(4096)
