@@ -77,7 +77,7 @@ RXCSUM_ON = const(1 << 8 | 1 << 9)  # IP and TCP/UDP
 
 GONE = const(0xFFFFFFFF)  # what a read of a card that was pulled gives
 
-_RESET_US = const(1_000_000)
+_RESET_US = const(100_000)
 _EEPROM_US = const(50_000)
 _EEPROM_WORDS = const(64)
 _EEPROM_SUM = const(0xBABA)
@@ -111,6 +111,8 @@ class Registers:
 
     def reset(self):
         """No interrupts, no DMA, then CTRL.RST. 14.2, 82574L 4.6. False if it does not finish."""
+        if self.read(STATUS) == GONE:
+            return False
         self.write(IMC, GONE)
         self.write(RCTL, 0)
         self.write(TCTL, 1 << 3)

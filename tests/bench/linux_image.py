@@ -12,7 +12,8 @@ import stat
 import subprocess
 from pathlib import Path
 
-KERNEL_META = "linux-image-cloud-amd64"
+# The kernel that a cloud would have; it has no drivers for cards that clouds have not.
+CLOUD_KERNEL, FULL_KERNEL = "linux-image-cloud-amd64", "linux-image-amd64"
 PACKAGES = ("busybox-static", "python3-minimal", "libpython3-stdlib", "iperf3", "nginx-light",
             "openssl")  # fmt: skip
 # virtio-net over PCI and the e1000 family; dependencies first.
@@ -47,8 +48,10 @@ poweroff -f
 """
 
 
-def build(folder):
+def build(folder, meta=CLOUD_KERNEL):
     """Build kernel and initramfs in `folder` (a Path) unless they are there. Returns the two paths.
+
+    meta: the Debian package that names the kernel.
 
     Raises subprocess.CalledProcessError where apt or dpkg-deb fails.
     """
@@ -62,7 +65,7 @@ def build(folder):
     root = folder / "root"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    for deb in _download(folder):
+    for deb in _download(folder, meta):
         subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
     shutil.copy(next((root / "boot").glob("vmlinuz-*")), kernel)
     _take_modules(root)
@@ -86,7 +89,7 @@ def _bench_files():
     return {p.name: p.read_text() for p in sorted(here.glob("*.py"))}
 
 
-def _download(folder):
+def _download(folder, meta):
     """Every package that PACKAGES needs on an empty system, and the kernel; list of .deb paths."""
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
@@ -96,10 +99,10 @@ def _download(folder):
         "-o", f"Dir::State::status={empty}", "-o", f"Dir::Cache::archives={archives}",
         "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=1", "-qq",
     ]
-    meta = subprocess.run(
-        ["apt-cache", "depends", KERNEL_META], check=True, capture_output=True, text=True
+    named = subprocess.run(
+        ["apt-cache", "depends", meta], check=True, capture_output=True, text=True
     ).stdout
-    image = next(w for w in meta.split() if w.startswith("linux-image-6"))
+    image = next(w for w in named.split() if w.startswith("linux-image-6"))
     subprocess.run(
         ["apt-get", *options, "--no-install-recommends", "--download-only", "-y", "install",
          *PACKAGES],

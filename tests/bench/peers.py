@@ -11,6 +11,7 @@ from pathlib import Path
 import pexpect
 
 from barewire import accel, qemu
+from barewire import platform as platforms
 from barewire.guest import Guest
 from barewire.paths import build_dir, default_image
 from tests.bench import linux_image
@@ -72,7 +73,11 @@ class Linux:
     name = "linux"
 
     def __init__(self, lab, mem=512, platform=None):
-        kernel, initrd = linux_image.build(build_dir() / "linux")
+        if platforms.find(platform).virtio:
+            kernel, initrd = linux_image.build(build_dir() / "linux")
+        else:
+            folder = build_dir() / "linux-full"
+            kernel, initrd = linux_image.build(folder, linux_image.FULL_KERNEL)
         self.address = lab.address(30)
         port = lab.tap()
         self._fds = port.pass_fds

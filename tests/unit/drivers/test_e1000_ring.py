@@ -1,0 +1,172 @@
+"""The viper functions of the e1000's rings, against plain Python on CPython and in the guest."""
+
+import struct
+from array import array
+
+import micropython
+
+from drivers.e1000 import ring
+
+_ADDRESS = 0x12_3456_7000  # more than 32 bits
+_N = 8
+
+
+def _rx():
+    buf = bytearray(b"\xff" * (16 * _N))
+    ring.describe(buf, _ADDRESS, _N)
+    return buf, ring.state(_N, 9018)
+
+
+def _tx(n=16):
+    return bytearray(16 * n), ring.state(n), array("I", bytes(4 * n))
+
+
+def _fill(buf, i, n, status, errors=0):
+    struct.pack_into("<HHBBH", buf, 16 * i + 8, n, 0, status, errors, 0)
+
+
+def test_receive_descriptors():
+    buf, st = _rx()
+    for i in range(_N):
+        assert struct.unpack_from("<QQ", buf, 16 * i) == (_ADDRESS + 2048 * i, 0)
+    assert ring.rx_next(buf, st) == ring.NOTHING and ring.rx_waiting(buf, st) == 0
+
+
+def test_taking_frames_out():
+    buf, st = _rx()
+    i = 0
+    for n in (60, 2048, 2049, 6000, 9018, 14, 4096, 1514):
+        k = -(-n // 2048)
+        for j in range(k):
+            last = j == k - 1
+            assert ring.rx_next(buf, st) == 0
+            _fill(buf, (i + j) % _N, n - 2048 * j if last else 2048, 0x23 if last else 1)
+            assert ring.rx_waiting(buf, st) == 1
+        wraps = 2 if i + k > _N else 0
+        assert ring.rx_next(buf, st) == (i * 2048 << 20 | n << 2 | wraps | 1), n
+        i = (i + k) % _N
+        assert ring.rx_next(buf, st) == 0
+    assert not any([buf[16 * j + 12] for j in range(_N)])
+
+
+def test_what_cannot_be_is_said():
+    for n, status, errors, why in (
+        (13, 3, 0, ring.RUNT),
+        (60, 3, 1, ring.DAMAGED),
+        (60, 3, 0x80, ring.DAMAGED),
+        (2049, 3, 0, ring.BAD_LENGTH),
+        (2047, 1, 0, ring.BAD_LENGTH),
+    ):
+        buf, st = _rx()
+        _fill(buf, 0, n, status, errors)
+        assert ring.rx_next(buf, st) == why
+    buf, st = _rx()
+    for i in range(_N):
+        _fill(buf, i, 2048, 1)
+    assert ring.rx_next(buf, st) == ring.BAD_SIZE
+
+
+def test_descriptors_of_a_frame_with_data():
+    buf, st, ends = _tx()
+    at, data = 0x5_0000_1000, 0x6_0000_0003
+    assert ring.tx_space(st) == 15
+    assert ring.tx_put(buf, st, ends, at, 54, data, 8192 + 100, 0) == 0
+    want = [(at, 0x22100000 | 54), (data, 0x22100000 | 8192), (data + 8192, 0x2B100000 | 100)]
+    for i in range(3):
+        assert struct.unpack_from("<QII", buf, 16 * i) == want[i] + (0,)
+    assert ring.tx_space(st) == 12 and ends[0] == 3
+    assert ring.tx_done(buf, st, ends) == 0
+    buf[2 * 16 + 12] = 1
+    assert ring.tx_done(buf, st, ends) == 1 and ring.tx_done(buf, st, ends) == 0
+    assert ring.tx_space(st) == 15
+
+
+def _segment(v6, n):
+    """An Ethernet frame's headers in a buffer at 10, as the stack makes them, for n bytes."""
+    b = bytearray(200)
+    ip = 24
+    tcp = ip + (40 if v6 else 20)
+    b[22:24] = b"\x86\xdd" if v6 else b"\x08\x00"
+    b[ip] = 0x60 if v6 else 0x45
+    for i in range(2, 12):
+        b[ip + i] = 0x11 * (i & 7)
+    b[tcp + 12] = 0x80
+    struct.pack_into("!H", b, tcp + 16, (0xFFF0 + 32 + n) % 65535)
+    return b, tcp
+
+
+def test_a_context_for_segmentation():
+    for v6 in (False, True):
+        buf, st, _ = _tx()
+        b, tcp = _segment(v6, 5000)
+        header = tcp - 10 + 32
+        options = ring.tx_offload(buf, st, b, 10, tcp, 16, 1448, header + 5000)
+        assert options == (4 << 24 | (2 if v6 else 3) << 8)
+        css = tcp - 10
+        assert buf[0] == 14 and buf[2] | buf[3] << 8 == css - 1 and (v6 or buf[1] == 24)
+        assert struct.unpack_from("<BBH", buf, 4) == (css, css + 16, 0)
+        command = 0x25 if v6 else 0x27
+        assert struct.unpack_from("<IBBH", buf, 8) == (command << 24 | 5000, 0, header, 1448)
+        # The length is out of the sum and of the headers.
+        assert struct.unpack_from("!H", b, tcp + 16)[0] in (0xFFF0, 0xFFF0 - 65535)
+        zero = (28, 29) if v6 else (26, 27, 34, 35)
+        assert not any([b[i] for i in zero]) and b[30] and b[31]
+
+
+def test_a_checksum_context_is_put_in_once():
+    buf, st, ends = _tx()
+    b, tcp = _segment(False, 0)
+    before = bytes(b)
+    assert ring.tx_offload(buf, st, b, 10, tcp, 16, 0, 66) == 2 << 8
+    assert struct.unpack_from("<IBBHII", buf, 0) == (0, 34, 50, 0, 0x21000000, 0)
+    assert ring.tx_put(buf, st, ends, 1, 66, 0, 0, 2 << 8) == 0 and ends[0] == 2
+    assert ring.tx_offload(buf, st, b, 10, tcp, 16, 0, 66) == 2 << 8
+    assert ring.tx_put(buf, st, ends, 1, 66, 0, 0, 2 << 8) == 2 and ends[2] == 3
+    assert struct.unpack_from("<I", buf, 2 * 16 + 12)[0] == 2 << 8
+    assert ring.tx_offload(buf, st, b, 10, tcp, 6, 0, 66) == 2 << 8
+    assert ring.tx_put(buf, st, ends, 1, 66, 0, 0, 2 << 8) == 3 and ends[3] == 5
+    assert bytes(b) == before
+
+
+def test_indexes_go_round_2_to_the_32():
+    buf, st, ends = _tx()
+    st[ring.NEXT] = st[ring.CLEAN] = st[3] = 0xFFFFFFFE
+    for i in range(40):
+        first = (0xFFFFFFFE + 2 * i) & 15
+        assert ring.tx_put(buf, st, ends, 1, 60, 2, 60, 0) == first
+        assert ring.tx_space(st) == 13 and ring.tx_done(buf, st, ends) == 0
+        buf[16 * ((first + 1) & 15) + 12] = 1
+        assert ring.tx_done(buf, st, ends) == first + 1
+    rx, st = _rx()
+    st[ring.NEXT] = 0xFFFFFFFF
+    _fill(rx, 7, 2048, 1)
+    _fill(rx, 0, 60, 3)
+    assert ring.rx_next(rx, st) == (7 * 2048 << 20 | 2108 << 2 | 2) and st[ring.NEXT] == 1
+
+
+def _turn(rx, rst, tx, tst, ends, b, tcp, n):
+    for i in range(n):
+        p = 16 * (i & 7)
+        rx[p + 8] = 60
+        rx[p + 12] = 3
+        if ring.rx_next(rx, rst) <= 0 or ring.rx_waiting(rx, rst):
+            return False
+        options = ring.tx_offload(tx, tst, b, 10, tcp, 16, 1448 if i & 1 else 0, 5066)
+        ring.tx_put(tx, tst, ends, _ADDRESS, 66, _ADDRESS, 5000, options)
+        tx[16 * ((tst[ring.NEXT] - 1) & 15) + 12] = 1
+        if not ring.tx_done(tx, tst, ends) or ring.tx_space(tst) != 15:
+            return False
+    return True
+
+
+def test_nothing_is_allocated():
+    rx, rst = _rx()
+    tx, tst, ends = _tx()
+    b, tcp = _segment(False, 5000)
+    assert _turn(rx, rst, tx, tst, ends, b, tcp, 8)
+    micropython.heap_lock()
+    try:
+        fine = _turn(rx, rst, tx, tst, ends, b, tcp, 64)
+    finally:
+        micropython.heap_unlock()
+    assert fine
