@@ -279,7 +279,7 @@ def test_what_is_sent(device, seed):
     r.model.hold = seed & 1 == 1
     expected = []
     for _ in range(150):
-        kind = rng.choice("plain data csum tso tso6 bare".split())
+        kind = rng.choice("plain data csum csum6 tso tso6 bare".split())
         data = rng.randbytes(3 + rng.choice([1, 9, 1460, 8192, 8193, 30000, 65455]))
         mss = rng.choice([536, 1440, 8000])
         if kind == "plain":
@@ -290,8 +290,8 @@ def test_what_is_sent(device, seed):
             f = r.frame(ETH + b"\x08\x00", data)
             expected.append(("plain", ETH + b"\x08\x00" + data[3:]))
         else:
-            make = tcp6 if kind == "tso6" else tcp4
-            data = data[:1463] if kind == "csum" else data[:3] if kind == "bare" else data
+            make = tcp6 if kind[-1] == "6" else tcp4
+            data = data[:1463] if kind[:4] == "csum" else data[:3] if kind == "bare" else data
             head, start, pseudo = make(rng, len(data) - 3, rng.choice([0x10, 0x18, 0x19]))
             gso = mss if kind.startswith("tso") else 0
             f = offload(r, head, start, data if len(data) > 3 else None, gso)
