@@ -15,7 +15,8 @@ control, several queues, MSI and MSI-X: INTx serves one queue as well.
 
 from micropython import const
 
-from drivers import dma
+from drivers import coalesce, dma
+from drivers.coalesce import continues
 from drivers.device import Device, DeviceError
 from drivers.e1000 import regs, ring
 from drivers.e1000.ring import (
@@ -36,6 +37,7 @@ from stack.core.timers import NEVER
 
 _RING = const(256)  # descriptors of each ring: 4 KB
 _FRAME_MAX = const(16384)  # room behind the last buffer for a frame that wraps
+_LONG = const(0xFF000)  # bits of rx_next's length: at least 1,024 bytes, so perhaps bulk
 _HEADERS = const(18)  # Ethernet's, with a VLAN tag
 # As virtio's: IPv4's total length, less 20 and at most 60 of TCP's header.
 _GSO_MAX = const(65455)
@@ -64,6 +66,8 @@ class E1000(Device):
         self._addr = hw.addr
         self._write32 = hw.write32
         self._irq_count = hw.irq_count
+        self.join = True  # hand up several segments of a TCP stream as one
+        self._joined = 0
         self._wanted = False  # somebody waits for room to send
         self._watch_at = self._watch_us = self._since = 0
         self._line = self._vector = -1
@@ -145,10 +149,11 @@ class E1000(Device):
             return 0
         buffers, st = self._rx_ring, self._rx
         frame = self._frame
-        n = 0
+        n = ahead = 0
         try:
-            while n < budget:
-                r = rx_next(buffers, st)
+            while n < budget or ahead:
+                r = ahead if ahead else rx_next(buffers, st)
+                ahead = 0
                 if r <= 0 or r & 2:
                     if r == 0:
                         break
@@ -157,6 +162,9 @@ class E1000(Device):
                         if self.error is not None:
                             break
                         continue
+                elif r & _LONG and self.join and rx_waiting(buffers, st):
+                    ahead = self._join(r)
+                    r = self._joined
                 n += 1
                 frame.off = r >> 20
                 frame.end = (r >> 20) + (r >> 2 & 0x3FFFF)
@@ -167,6 +175,32 @@ class E1000(Device):
             if n:
                 self._post()
         return n
+
+    def _join(self, r):
+        """Append to frame r, in place, the segments behind it that continue it: `_joined` is what
+        became of it. Returns what rx_next gave last, which does not belong to it."""
+        buffers, st, arena = self._rx_ring, self._rx, self._arena
+        self._joined = r
+        a = r >> 20
+        first = have = continues(arena, a, 0, a, r >> 2 & 0x3FFFF, r & 1)
+        if not first:
+            return 0
+        while True:
+            r = rx_next(buffers, st)
+            b = r >> 20
+            k = 0
+            # A larger place: not from the front again, and not one of the negative answers.
+            if b > a and not r & 2 and have <= coalesce.MOST:
+                k = continues(arena, a, have, b, r >> 2 & 0x3FFFF, r & 1)
+            if not k:
+                break
+            copy(arena, a + coalesce.HEADERS + have, arena, b + coalesce.HEADERS, k)
+            arena[a + 47] |= arena[b + 47]  # PSH
+            have += k
+        if have != first:
+            coalesce.seal(arena, a, have)
+            self._joined = a << 20 | have + coalesce.HEADERS << 2 | 1
+        return r
 
     def _rx_rare(self, r):
         """A frame that ran on in the first buffer, made whole; or 0 if there is none to hand up."""

@@ -209,6 +209,123 @@ def test_a_sink_that_raises_loses_no_buffer():
     assert len(r.got) == 300
 
 
+# ---- joining segments ----
+
+
+def segment(seq, payload, **change):
+    """A TCP segment as it is on the wire. change: a field's other value."""
+    c = dict(tos=0, ttl=64, frag=0x4000, src=1, dst=2, ports=3, ack=4, flags=0x10, window=5)
+    c |= dict(mac=ETH, ident=seq & 0xFFFF, options=b"", bad_ip=0, bad_tcp=0, pad=0, proto=6)
+    c |= change
+    n = 20 + len(c["options"]) + len(payload)
+    ip = bytearray(struct.pack("!BBHHHBBHII", 0x45, c["tos"], 20 + n, c["ident"], c["frag"],
+                               c["ttl"], c["proto"], 0, c["src"], c["dst"]))  # fmt: skip
+    ip[10:12] = struct.pack("!H", ones_sum(bytes(ip)) ^ 0xFFFF ^ c["bad_ip"])
+    offset = 5 + len(c["options"]) // 4
+    tcp = bytearray(struct.pack("!IIIBB", c["ports"], seq & 0xFFFFFFFF, c["ack"], offset << 4,
+                                c["flags"]))  # fmt: skip
+    tcp += struct.pack("!HHH", c["window"], 0, 0) + c["options"] + payload
+    pseudo = bytes(ip[12:20]) + struct.pack("!HH", 6, n)
+    tcp[16:18] = struct.pack("!H", ones_sum(pseudo + tcp) ^ 0xFFFF ^ c["bad_tcp"])
+    return c["mac"] + b"\x08\x00" + bytes(ip) + bytes(tcp) + bytes(c["pad"])
+
+
+@BOTH
+@pytest.mark.parametrize("status", [em.IXSM, em.TCPCS], ids=["unsummed", "summed"])
+def test_segments_of_a_stream_are_joined(device, status):
+    rng = random.Random(device)
+    r = Rig(device)
+    seq = start = 0xFFFFFFFF - 50_000
+    data = b""
+    while len(data) < 2_000_000:
+        for _ in range(rng.choice([1, 2, 10, 60, 200])):
+            payload = rng.randbytes(rng.choice([1460, 1460, 1460, 1459, 1000, 33, 1, 4000, 8900]))
+            psh = 8 if rng.random() < 0.1 else 0
+            if r.model.room() < 6:
+                break
+            p = segment(seq, payload, flags=0x10 | psh, ack=len(data) >> 16)
+            assert r.model.deliver(p, status)
+            seq += len(payload)
+            data += payload
+        while r.receive(rng.choice([1, 3, 64])):
+            pass
+    got = b""
+    for p in r.got:
+        n = 14 + int.from_bytes(p[16:18], "big")
+        assert n == len(p) or n < 60 == len(p)
+        assert ones_sum(p[14:34]) == 0xFFFF, "the IP checksum"
+        assert int.from_bytes(p[38:42], "big") == start + len(got) & 0xFFFFFFFF
+        got += p[54:n]
+    assert got == data
+    assert 30_000 < max(map(len, r.got)) <= 65549 and r.nic.error is None
+
+
+JOINED_NOT = [
+    ("a gap", dict(seq=1001 + 1460)),
+    ("a repetition", dict(seq=1000)),
+    ("another port", dict(ports=99)),
+    ("another source", dict(src=99)),
+    ("another destination", dict(dst=99)),
+    ("another station", dict(mac=ETH[:11] + b"\0")),
+    ("for another station", dict(mac=b"\2" + ETH[1:])),
+    ("congestion experienced", dict(tos=3)),
+    ("another TTL", dict(ttl=63)),
+    ("another acknowledgement", dict(ack=99)),
+    ("another window", dict(window=99)),
+    ("a fragment", dict(frag=0x2000)),
+    ("a later fragment", dict(frag=1)),
+    ("FIN", dict(flags=0x11)),
+    ("SYN", dict(flags=0x12)),
+    ("RST", dict(flags=0x14)),
+    ("URG", dict(flags=0x30)),
+    ("CWR", dict(flags=0x90)),
+    ("no ACK", dict(flags=0x00)),
+    ("TCP options", dict(options=bytes([1] * 4))),
+    ("not TCP", dict(proto=17)),
+    ("a wrong IP checksum", dict(bad_ip=1)),
+    ("a wrong TCP checksum", dict(bad_tcp=1)),
+    ("nothing in it", dict(payload=b"")),
+]
+
+
+JOINED_NOT_BY = dict(JOINED_NOT)
+
+
+@pytest.mark.parametrize("why, change", JOINED_NOT, ids=[c[0] for c in JOINED_NOT])
+@pytest.mark.parametrize("turned", [False, True], ids=["second", "first"])
+def test_what_is_not_joined_comes_up_as_it_was(why, change, turned):
+    change = {"payload": bytes(1460), "seq": 2460, **change}
+    odd = segment(**change)
+    frames = [segment(1000, b"x" * 1460), odd]
+    if turned:
+        seq = change["seq"] + ("seq" not in JOINED_NOT_BY[why] and 1460)
+        frames = [odd, segment(seq, b"y" * 1460)]
+    r = Rig()
+    for p in frames:
+        r.model.deliver(p)
+    while r.receive():
+        pass
+    assert r.got == frames and r.nic.error is None
+
+
+def test_padding_is_not_data():
+    r = Rig()
+    r.model.deliver(segment(0, b"a" * 1200))
+    r.model.deliver(segment(1200, b"b", pad=5))
+    r.model.deliver(segment(1201, b"c" * 1200))
+    assert r.receive() == 1 and r.got[0][54:] == b"a" * 1200 + b"b" + b"c" * 1200
+    assert r.vouched == [True]
+
+
+def test_joining_can_be_switched_off():
+    r = Rig()
+    r.nic.join = False
+    frames = [segment(1460 * i, bytes(1460)) for i in range(10)]
+    for p in frames:
+        r.model.deliver(p)
+    assert r.receive() == 10 and r.got == frames
+
+
 # ---- sending ----
 
 

@@ -5,6 +5,7 @@ from array import array
 
 import micropython
 
+from drivers import coalesce
 from drivers.e1000 import ring
 
 _ADDRESS = 0x12_3456_7000  # more than 32 bits
@@ -144,6 +145,46 @@ def test_indexes_go_round_2_to_the_32():
     assert ring.rx_next(rx, st) == (7 * 2048 << 20 | 2108 << 2 | 2) and st[ring.NEXT] == 1
 
 
+def _sum(b):
+    s = sum([b[i] << 8 | b[i + 1] for i in range(0, len(b) & ~1, 2)])
+    s += b[-1] << 8 if len(b) & 1 else 0
+    while s >> 16:
+        s = (s & 0xFFFF) + (s >> 16)
+    return s
+
+
+def _stream(at, seq, payload):
+    """A TCP segment in a frame."""
+    n = len(payload)
+    ip = struct.pack("!BBHHHBB", 0x45, 0, 40 + n, 7, 0x4000, 64, 6)
+    ends = bytes(range(200, 208))
+    ip += struct.pack("!H", _sum(ip + ends) ^ 0xFFFF) + ends
+    tcp = struct.pack("!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, 0x50, 0x18, 65535, 0, 0)
+    s = _sum(ends + struct.pack("!HH", 6, 20 + n) + tcp + payload) ^ 0xFFFF
+    return bytes(range(12)) + b"\x08\0" + ip + tcp[:16] + struct.pack("!H", s) + tcp[18:] + payload
+
+
+def test_segments_continue_one_another():
+    for n in (1, 2, 3, 4, 5, 31, 32, 33, 64, 1459, 1460):
+        arena = bytearray(8192)
+        data = bytes([i * 7 & 255 for i in range(n)])
+        one = _stream(0, 0xFFFFFFFF - 1460, data + bytes(1460 - n) + data[:1])
+        two = _stream(4096, 0xFFFFFFFF - 1460 + 1461, data)
+        arena[0 : len(one)] = one
+        arena[4096 : 4096 + len(two)] = two
+        for vouched in (0, 1):
+            assert coalesce.continues(arena, 0, 0, 0, len(one), vouched) == 1461
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two) + 9, vouched) == n
+            assert coalesce.continues(arena, 0, 1460, 4096, len(two), vouched) == 0
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two) - 1, vouched) == 0
+        for i in range(12, 54 + n):
+            arena[4096 + i] ^= 0x40
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two), 0) == 0, i
+            arena[4096 + i] ^= 0x40
+        coalesce.seal(arena, 0, 1461 + n)
+        assert _sum(arena[14:34]) == 0xFFFF and arena[16] << 8 | arena[17] == 1501 + n
+
+
 def _turn(rx, rst, tx, tst, ends, b, tcp, n):
     for i in range(n):
         p = 16 * (i & 7)
@@ -155,6 +196,8 @@ def _turn(rx, rst, tx, tst, ends, b, tcp, n):
         ring.tx_put(tx, tst, ends, _ADDRESS, 66, _ADDRESS, 5000, options)
         tx[16 * ((tst[ring.NEXT] - 1) & 15) + 12] = 1
         if not ring.tx_done(tx, tst, ends) or ring.tx_space(tst) != 15:
+            return False
+        if coalesce.continues(b, 0, 0, 0, 66, 0):
             return False
     return True
 

@@ -1,0 +1,104 @@
+"""Segments of one TCP stream that lie in buffers one behind the other become one, in place.
+
+For cards that hand up each frame of 1,514 bytes by itself: the stack then pays for 64 KB
+what it would for one of them. Only what changes nothing for the receiver is joined (as
+RFC 9293 leaves the cutting to the sender): IPv4 without options or fragments, TCP without
+options, ACK and perhaps PSH, the same addresses, ports, TOS, TTL, acknowledgement and
+window, the next sequence number, and checksums that are right.
+
+    have = continues(arena, a, 0, a, n, vouched)        payload of the first, 0: not of this kind
+    k = continues(arena, a, have, b, n, vouched)        payload of the next, 0: does not follow
+    copy(arena, a + HEADERS + have, arena, b + HEADERS, k)
+    seal(arena, a, have)                                lengths and IP checksum of the whole
+
+Frames begin at multiples of 4 in the arena, b behind a.
+
+Not implemented: IPv6, timestamps.
+"""
+
+import micropython
+from micropython import const
+
+HEADERS = const(54)  # Ethernet, IPv4, TCP
+# A whole IP packet has at most 65,535 bytes: 40 of headers, and a last segment as large as any.
+MOST = const(65535 - 40 - 9000)
+
+
+@micropython.viper
+def continues(arena, a: int, have: int, b: int, n: int, vouched: int) -> int:
+    """The payload of the frame arena[b:b + n] if it follows `have` bytes of the one at a, or 0."""
+    h = ptr16(arena)
+    w = ptr32(arena)
+    p = ptr8(arena)
+    i = b >> 2
+    # Ethernet's type, version and length of the IP header; not a fragment, TCP; flags.
+    if w[i + 3] & 0xFFFFFF != 0x450008 or w[i + 5] & 0xFF00FFBF != 0x06000000:
+        return 0
+    if w[i + 11] & 0xF7FF0000 != 0x10500000:
+        return 0
+    total = p[b + 16] << 8 | p[b + 17]
+    k = total - 40
+    if k <= 0 or total > n - 14:
+        return 0
+    if have:
+        j = a >> 2
+        v = (w[i] ^ w[j]) | (w[i + 1] ^ w[j + 1]) | (w[i + 2] ^ w[j + 2]) | (w[i + 3] ^ w[j + 3])
+        v |= (w[i + 5] ^ w[j + 5]) | (w[i + 7] ^ w[j + 7]) | (w[i + 8] ^ w[j + 8])
+        v |= ((w[i + 6] ^ w[j + 6]) & 0xFFFF0000) | ((w[i + 9] ^ w[j + 9]) & 0xFFFF)
+        v |= ((w[i + 10] ^ w[j + 10]) & 0xFFFF0000) | ((w[i + 11] ^ w[j + 11]) & 0xFFFF)
+        v |= (w[i + 12] ^ w[j + 12]) & 0xFFFF
+        if v & 0xFFFFFFFF:
+            return 0
+        v = (p[a + 38] << 24 | p[a + 39] << 16 | p[a + 40] << 8 | p[a + 41]) + have
+        if (v ^ (p[b + 38] << 24 | p[b + 39] << 16 | p[b + 40] << 8 | p[b + 41])) & 0xFFFFFFFF:
+            return 0
+    # RFC 1071: sums of little-endian words, folded once. First the addresses, in both sums.
+    q = b >> 1
+    s = h[q + 13] + h[q + 14] + h[q + 15] + h[q + 16]
+    v = s + h[q + 7] + h[q + 8] + h[q + 9] + h[q + 10] + h[q + 11] + h[q + 12]
+    while v >> 16:
+        v = (v & 0xFFFF) + (v >> 16)
+    if v != 0xFFFF:
+        return 0
+    if vouched:
+        return k
+    # The pseudo-header's protocol and length; then the segment, which begins 2 above 4 * (i + 8).
+    v = total - 20
+    s += 0x0600 + ((v & 0xFF) << 8 | v >> 8) + h[q + 17]
+    j = i + 9
+    end = b + 14 + total
+    last = end >> 2
+    far = last - 8
+    while j <= far:
+        s += (w[j] & 0xFFFFFFFF) + (w[j + 1] & 0xFFFFFFFF)
+        s += (w[j + 2] & 0xFFFFFFFF) + (w[j + 3] & 0xFFFFFFFF)
+        s += (w[j + 4] & 0xFFFFFFFF) + (w[j + 5] & 0xFFFFFFFF)
+        s += (w[j + 6] & 0xFFFFFFFF) + (w[j + 7] & 0xFFFFFFFF)
+        j += 8
+    while j < last:
+        s += w[j] & 0xFFFFFFFF
+        j += 1
+    if end & 2:
+        s += h[last << 1]
+    if end & 1:
+        s += p[end - 1]
+    while s >> 16:
+        s = (s & 0xFFFF) + (s >> 16)
+    return k if s == 0xFFFF else 0
+
+
+@micropython.viper
+def seal(arena, a: int, have: int):
+    """Make the frame at a one of `have` bytes of payload; its TCP checksum is left as it is."""
+    p = ptr8(arena)
+    h = ptr16(arena)
+    total = have + 40
+    p[a + 16] = total >> 8
+    p[a + 17] = total & 0xFF
+    q = a >> 1
+    h[q + 12] = 0
+    s = h[q + 7] + h[q + 8] + h[q + 9] + h[q + 10] + h[q + 11]
+    s += h[q + 13] + h[q + 14] + h[q + 15] + h[q + 16]
+    while s >> 16:
+        s = (s & 0xFFFF) + (s >> 16)
+    h[q + 12] = s ^ 0xFFFF
