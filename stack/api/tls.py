@@ -158,11 +158,9 @@ def connect(
     from stack.api import socket, ssl
 
     c = context if context is not None else globals()["context"](**options)
-    raw = socket.socket()
+    raw = socket.create_connection((host, port), timeout)
     done = False
     try:
-        raw.settimeout(timeout)
-        raw.connect(socket.getaddrinfo(host, port)[0][-1])
         s = ssl.SSLSocket(raw, c, False, host_name or host, early_data)
         s.do_handshake()
         if early_data and not s._ep.machine.early_data_accepted:

@@ -18,6 +18,7 @@ from stack.core.mem import copy
 from stack.link.neighbors import Neighbor, permanent
 from stack.net import addr as _addr
 from stack.net.addr6 import V6
+from stack.net.pmtu import PathMtu
 from stack.net.reassembly import Reassembly
 from stack.wire import ethernet
 from stack.wire import ipv4 as wire
@@ -25,6 +26,8 @@ from stack.wire import ipv4 as wire
 UNICAST = const(1)
 BROADCAST = const(2)
 MULTICAST = const(3)
+
+_ALL_SYSTEMS = const(0xE0000001)
 
 _HEADERS = const(34)  # Ethernet and IPv4
 _TTL = const(64)
@@ -172,6 +175,15 @@ class Path:
             self._stamp = e.stamp
         return True
 
+    def loop(self, path):
+        """Become the way back to ourselves of what goes along `path`."""
+        self.src = path.src
+        self.dst = path.dst
+        self.kind = path.kind
+        self._use(self.ip.loopback)
+        self._neighbor = self.iface.everyone
+        self._words = 1 << 8
+
     def find(self, dst, src):
         """Look up the way to dst; src 0: choose. False when there is none from src."""
         ip = self.ip
@@ -210,17 +222,22 @@ class Path:
             return False
         if not src and not own and self._bound is None:
             return False
-        self.iface = iface
         self.src = src or own
         self.dst = dst
         self.kind = kind
-        self.mtu = iface.mtu
+        self._use(iface)
+        return True
+
+    def _use(self, iface):
+        src = self.src
+        dst = self.dst
+        self.iface = iface
+        self.mtu = self.ip.pmtu.get(dst, iface.mtu)
         self.caps = iface.device.caps
         self.gso_max = iface.device.gso_max
         self._stamp = 0
-        self._sum = _fold((self.src >> 16) + (self.src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF))
-        self.epoch = ip.routes.epoch
-        return True
+        self._sum = _fold((src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF))
+        self.epoch = self.ip.routes.epoch
 
 
 def _fold(s):
@@ -251,6 +268,7 @@ class Ipv4:
         self.v6 = None  # the Ipv6 beside it, to which handles (addr6.V6 and above) are passed
         self.handlers = {}
         self.reassembly = Reassembly(buffers, stats, timers)
+        self.pmtu = PathMtu(routes, timers)
         self._hdr = wire.Ipv4()
         self._quoted = wire.Ipv4()
         self._src = self._dst = -1  # of the last packet that was welcome, both unicast
@@ -282,8 +300,11 @@ class Ipv4:
         # A packet like the one before, from and to the same address, is as welcome as it was.
         if iface.to_group or h.src != self._src or h.dst != self._dst:
             h.kind = UNICAST
-            if not iface.loopback and not self._welcome(h, iface):
-                return
+            if not iface.loopback:
+                if not self._welcome(h, iface):
+                    return
+            elif h.dst >> 28 == 14:
+                h.kind = MULTICAST  # our own, come back
         if f.off - h.start > 20:
             why = h.bad_options(f.buf)
             if why is not None:
@@ -387,6 +408,12 @@ class Ipv4:
         p._bound = iface
         return p if p.find(dst, src) else None
 
+    def loop_path(self, path):
+        """The way of a copy for ourselves of what goes along `path` to a group; good for now."""
+        p = Path(self)
+        p.loop(path)
+        return p
+
     def broadcast_path(self, iface):
         """The Path to 255.255.255.255 out of iface, which need not have an address."""
         p = Path(self)
@@ -445,6 +472,23 @@ class Ipv4:
         if self.local.get(group) == MULTICAST:
             del self.local[group]
 
+    def join_on(self, iface, group, now):
+        """Receive packets to a group that come in on iface, and say so (IGMP). OSError ENOBUFS."""
+        new = iface.igmp.join(group, group, now)
+        if new is None:
+            raise OSError(errors.ENOBUFS)
+        if new:
+            iface.link.join(ethernet.multicast_mac(group))
+            self.join(group)
+
+    def leave_on(self, iface, group, now):
+        if iface.igmp.leave(group, now):
+            iface.link.leave(ethernet.multicast_mac(group))
+            for other in self.interfaces:
+                if group in other.igmp.members:
+                    return
+            self.leave(group)
+
     def add_address(self, iface, addr, prefix):
         """`addr` is ours, and so is what reaches its subnet. ValueError if it cannot be."""
         if not _addr.usable(addr) and not iface.loopback:
@@ -457,6 +501,9 @@ class Ipv4:
             self.local[addr] = UNICAST
             if prefix < 31:  # RFC 3021: a /31 has no broadcast
                 self.local[network | ~_addr.mask(prefix) & 0xFFFFFFFF] = BROADCAST
+            # RFC 1112, section 7.2: "all hosts" is joined for good, and never reported.
+            if _ALL_SYSTEMS not in iface.igmp.members:
+                self.join_on(iface, _ALL_SYSTEMS, 0)
         self.routes.add(network, prefix, 0, iface, 0, "link")
         self.routes.changed()
 
@@ -469,6 +516,8 @@ class Ipv4:
         self.local.pop(iface.addr, None)
         if iface.prefix < 31 and broadcast != _addr.BROADCAST:
             self.local.pop(broadcast, None)
+        if _ALL_SYSTEMS in iface.igmp.members:
+            self.leave_on(iface, _ALL_SYSTEMS, now)
         iface.addr = iface.prefix = 0
         self.routes.remove_iface(iface)
         self.routes.changed()

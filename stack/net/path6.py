@@ -170,6 +170,14 @@ class Path6:
             self._stamp = e.stamp
         return True
 
+    def loop(self, path):
+        """Become the way back to ourselves of what goes along `path` to a group."""
+        self.dst = path.dst
+        copy(self.dst_raw, 0, path.dst_raw, 0, 16)
+        self._use(self.ip.loopback, path.kind, path.src)
+        self._neighbor = self.iface.everyone
+        self.hops = 1
+
     def find(self, dst, src):
         """Look up the way to the handle dst; src 0: choose. False when there is none from src."""
         if dst != self.dst:
