@@ -203,7 +203,7 @@ def has_address(iface, cfg):
 
 def wait_for_lease(runtime, cfg):
     """Wait until the first interface has an address, for a while."""
-    if cfg.ip != "dhcp" and not (cfg.ip == "none" and cfg.ip6 != "none"):
+    if cfg.ip != "dhcp" and not (cfg.ip == "none" and cfg.wait6):
         return
     end = runtime.now() + _LEASE_WAIT_US
     for iface in runtime.host.interfaces:

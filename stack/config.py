@@ -29,6 +29,7 @@ class Addresses:
         self.prefix = 0
         self.gateway = 0
         self.ip6 = ip6  # "auto", "none", or ADDR/LEN
+        self.wait6 = False  # IPv6 was asked for in so many words: a boot without IPv4 waits
         self.gateway6 = ""
 
 
@@ -179,6 +180,7 @@ def _read_ip6(c, value):
     if value not in ("auto", "none") and split6(value) is None:
         return False
     c.ip6 = value
+    c.wait6 = value != "none"
     return True
 
 
