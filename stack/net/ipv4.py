@@ -6,8 +6,9 @@ RFC 791; RFC 1122, section 3.2.1 (martians, options, TTL, broadcasts); RFC 1812,
 A destination that is one of our addresses is accepted on whatever interface it comes in
 (the weak end system model of RFC 1122, section 3.3.4.2, as Linux has it).
 
-Not implemented: forwarding, sending options, path MTU discovery (so DF is not set),
-groups beyond those that a program joins at the link.
+RFC 1191 (path MTU discovery: DF is set on all that fits the path, what does not is cut).
+
+Not implemented: forwarding, sending options; a path MTU below 552, where DF stays set.
 """
 
 from micropython import const
@@ -30,7 +31,13 @@ MULTICAST = const(3)
 _ALL_SYSTEMS = const(0xE0000001)
 
 _HEADERS = const(34)  # Ethernet and IPv4
-_TTL = const(64)
+_WORDS = const(0x4000 << 24 | 64 << 8)  # DF and TTL, as emit_from wants them
+_NO_DF = const(0xFFFFFF)
+
+# RFC 1191, section 7.1: what to try when a router names no MTU. Not below what Linux takes.
+_PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006)
+_MIN_PMTU = const(552)
+_BASE_PMTU = const(1200)  # RFC 8899, section 5.1.2: BASE_PLPMTU
 
 # Paths kept ready, of about 400 bytes: 100 KB. Beyond that the cache starts anew, and
 # whoever holds a path goes on using it.
@@ -60,7 +67,7 @@ class Path:
         self.header = wire.HEADER_LEN
         # RFC 6864, section 4.3; where it starts is nobody's business.
         self.ident = ip.random16()
-        self._words = _TTL << 8
+        self._words = _WORDS
         self._template = bytearray(_HEADERS + 2)
         self._hop = self._stamp = self._sum = 0
         self._neighbor = _NOBODY
@@ -68,7 +75,7 @@ class Path:
 
     def set_ttl(self, ttl, tos=0):
         """For a private path only: the others are shared."""
-        self._words = tos << 16 | ttl << 8
+        self._words = 0x4000 << 24 | tos << 16 | ttl << 8
 
     def pseudo(self, proto):
         """The folded sum of addresses and protocol: add the length, fold, and sum the datagram."""
@@ -122,7 +129,7 @@ class Path:
         if now >= e.until and not iface.arp.ready(e, count, now):
             return False
         self.ident = ident = self.ident + 1 & 0xFFFF
-        words = ident << 40 | self._words | proto
+        words = ident << 40 | self._words & _NO_DF | proto
         pos = 0
         while pos < n:
             k = min(piece, n - pos)
@@ -147,6 +154,15 @@ class Path:
             pos += k
         ip.stats.count("ipv4.fragmented")
         return True
+
+    def shrink(self, now):
+        """Nothing of full size gets through, and no router says so (RFC 8899, section 4.3): send
+        less for ten minutes. True if the MTU has become smaller.
+        """
+        if self.iface.loopback or self.mtu <= _BASE_PMTU:
+            return False
+        self.ip.stats.count("ipv4.black_hole")
+        return self.ip.pmtu.lower(self.dst, _BASE_PMTU, now) and self.follow(now)
 
     def _output_big(self, frame, proto, now):
         if not self.follow(now):
@@ -216,8 +232,8 @@ class Path:
             self._neighbor = iface.everyone
         elif kind == MULTICAST:
             self._neighbor = permanent(ethernet.multicast_mac(dst))
-            if self._words == _TTL << 8:
-                self._words = 1 << 8  # RFC 1112, section 6.1
+            if self._words == _WORDS:
+                self._words = 0x4000 << 24 | 1 << 8  # RFC 1112, section 6.1
         if src and not ip.is_local(src):
             return False
         if not src and not own and self._bound is None:
@@ -368,12 +384,33 @@ class Ipv4:
         # Only the first fragment has the ports.
         if h.frag & 0x1FFF:
             return False
+        if code == errors.EMSGSIZE:
+            mtu = self._on_too_big(h, mtu, now)
+            if not mtu:
+                return False
         h.mtu = mtu
         handler = self.handlers.get(h.proto)
         if handler is None:
             return False
         handler.on_error(code, h, f, now)
         return True
+
+    def _on_too_big(self, h, mtu, now):
+        """RFC 1191, sections 5 and 6.3: the new MTU of the path to h.dst. 0: not believed."""
+        size = be.get16(h.buf, h.start + 2)
+        # Only about a path that we use, and a packet larger than what is said to fit.
+        if h.dst not in self._paths or mtu >= size:
+            return 0
+        if mtu < 68:
+            mtu = _MIN_PMTU
+            for plateau in _PLATEAUS:
+                if plateau < size:
+                    mtu = plateau
+                    break
+        if mtu < _MIN_PMTU:
+            mtu = _MIN_PMTU
+        self.pmtu.lower(h.dst, mtu, now)
+        return mtu
 
     def on_unresolved(self, f, now):
         """The neighbour of a frame does not answer; f is at its Ethernet header."""

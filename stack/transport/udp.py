@@ -442,6 +442,10 @@ class Udp:
 
     def on_error(self, code, h, f, now):
         """An ICMP error about a datagram that we sent: h and f are its headers."""
+        if code == errors.EMSGSIZE:
+            # The path knows; what follows goes in fragments (as Linux, IP_PMTUDISC_WANT).
+            self.stats.count("udp.too_big")
+            return
         b = f.buf
         o = f.off
         ours = b[o] << 8 | b[o + 1]
