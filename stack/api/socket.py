@@ -112,6 +112,9 @@ class socket(Transfer):
         self._type = type
         if endpoint is not None:
             self._set_endpoint(endpoint)
+        elif type == SOCK_RAW:
+            # As Linux: it hears its protocol from now on.
+            self._open_datagrams()
 
     def __repr__(self):
         where = "closed" if self._closed else self._describe()
@@ -139,9 +142,13 @@ class socket(Transfer):
 
     def bind(self, address):
         self._check_open()
-        if self._bound is not None or self._ep is not None:
+        if self._bound is not None or (self._ep is not None and self._type != SOCK_RAW):
             raise OSError(errors.EINVAL)
         where = host_port(address, AF_UNSPEC if self._open_family else self._af)
+        if self._type == SOCK_RAW:
+            self._rt.host.rawip.bind(self._ep, where[0])
+            self._bound = where
+            return
         if self._open_family:
             self._af = family(where[0])
         if self._type != SOCK_STREAM:

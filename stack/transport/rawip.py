@@ -12,7 +12,8 @@ from micropython import const
 from stack.core import be, errors
 from stack.core.frame import HEADROOM
 from stack.core.mem import copy
-from stack.net.addr6 import V6
+from stack.net.addr6 import ANY, V6
+from stack.transport.demux import highest, lowest
 from stack.transport.udp import UdpEndpoint
 from stack.wire import icmp6
 from stack.wire.ipv6 import DESTINATION, FRAGMENT, HOP_BY_HOP, PROTO_ICMP6, ROUTING
@@ -110,6 +111,16 @@ class RawIp:
         tap.endpoints.append(ep)
         self._all.append(ep)
         return ep
+
+    def bind(self, ep, addr):
+        """Only packets to addr from now on, and from it. OSError EADDRNOTAVAIL."""
+        if addr not in (0, ANY) and not self.ip.is_local(addr):
+            raise OSError(errors.EADDRNOTAVAIL)
+        if (addr >= V6) != (ep.high >= V6):
+            raise OSError(errors.EAFNOSUPPORT)
+        ep.local_addr = addr
+        ep.low = lowest(addr)
+        ep.high = highest(addr)
 
     def _table(self, ep):
         return self.ip.v6.handlers if ep.high >= V6 else self.ip.handlers

@@ -1,8 +1,8 @@
 """What the protocols look like on the wire, as `construct` descriptions.
 
 Written from the RFCs, apart from the stack's own parsers, to check it from outside. Each
-name parses and builds: ETHERNET, ARP, IPV4, IPV6, ICMP, ICMP6, UDP, TCP, DHCP, DNS... Lengths and checksums
-are plain fields here; tests/wire/check.py says whether they are right.
+name parses and builds: ETHERNET, ARP, IPV4, IPV6, ICMP, ICMP6, UDP, TCP, DHCP, DNS... Lengths
+and checksums are plain fields here; tests/wire/check.py says whether they are right.
 """
 
 from construct import (
