@@ -103,7 +103,12 @@ def for_http(verify):
 
     if isinstance(verify, ssl.SSLContext):
         return verify
-    c = _http_contexts.get(verify)
+    key = verify
+    if isinstance(verify, str) and not _is_pem(verify):
+        import os
+
+        key = verify, os.stat(verify)[6:9:2]  # another file by its size or time
+    c = _http_contexts.get(key)
     if c is None:
         if verify is None or verify is True:
             c = context()
@@ -113,7 +118,7 @@ def for_http(verify):
             c = context(roots=verify)
         while len(_http_contexts) >= _HTTP_CONTEXTS:
             _http_contexts.popitem()
-        _http_contexts[verify] = c
+        _http_contexts[key] = c
     return c
 
 
