@@ -1,6 +1,7 @@
 // Console, clock and halt: what MicroPython's mphal asks for. Everything that waits
 // (a key, a sleep, hw.wait) runs what is scheduled and then halts until an interrupt.
 
+#include "extmod/misc.h"
 #include "py/mphal.h"
 #include "py/mpstate.h"
 #include "py/runtime.h"
@@ -52,6 +53,7 @@ void serial_interrupt(void) {
 
 mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
     static bool stalled;
+    mp_os_dupterm_tx_strn(s, n);
     for (size_t left = n; left;) {
         if (!(inb(LSR) & LSR_THR_EMPTY)) {
             uint64_t start = now_us();
@@ -73,17 +75,23 @@ mp_uint_t mp_hal_stdout_tx_strn(const char *s, size_t n) {
 int mp_hal_stdin_rx_chr(void) {
     for (;;) {
         hal_poll();
+        uint32_t seen = hal_events;     // whatever comes from here on ends the halt
         if (ring_head != ring_tail) {
             int c = ring[ring_tail % RING];
             ring_tail++;
             return c;
         }
-        hal_halt(NEVER, &ring_head, ring_tail);
+        int c = mp_os_dupterm_rx_chr();
+        if (c >= 0) {
+            return c;
+        }
+        hal_halt(NEVER, &hal_events, seen);
     }
 }
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
-    return flags & (ring_head != ring_tail ? MP_STREAM_POLL_WR | MP_STREAM_POLL_RD : MP_STREAM_POLL_WR);
+    return (flags & (ring_head != ring_tail ? MP_STREAM_POLL_WR | MP_STREAM_POLL_RD : MP_STREAM_POLL_WR))
+        | mp_os_dupterm_poll(flags);
 }
 
 // ---- the clock: TSC, its rate measured against the local APIC's timer, which runs at 1 GHz

@@ -11,6 +11,7 @@
 #include "py/objint.h"
 #include "py/runtime.h"
 #include "py/stream.h"
+#include "shared/runtime/interrupt_char.h"
 #include "shared/runtime/pyexec.h"
 #include "barewire.h"
 
@@ -270,6 +271,15 @@ FUN1(exit, status) { power_off(get_u64(status)); }
 
 FUN0(reset) { machine_reset(); }
 
+// interrupt(byte) -> whether this byte, come by a console of Python's, interrupts the program
+FUN1(interrupt, byte) {
+    bool hit = mp_obj_get_int(byte) == mp_interrupt_char;
+    if (hit) {
+        mp_sched_keyboard_interrupt();
+    }
+    return mp_obj_new_bool(hit);
+}
+
 // raw() -> whether a tool holds the prompt in raw mode (its soft reset wants no main program)
 FUN0(raw) { return mp_obj_new_bool(pyexec_mode_kind == PYEXEC_MODE_RAW_REPL); }
 
@@ -359,7 +369,7 @@ static const mp_rom_map_elem_t hw_table[] = {
     F(irq_vector), F(irq_line), F(irq_unmask), F(irq_count),
     F(ticks_us), F(unix_us), F(set_unix_us),
     F(rdrand), F(cpuid), F(call), F(exec),
-    F(cmdline), F(initrd), F(ram), F(at_reset), F(exit), F(reset), F(raw), F(poll), F(serial_overflows),
+    F(cmdline), F(initrd), F(ram), F(at_reset), F(exit), F(reset), F(raw), F(interrupt), F(poll), F(serial_overflows),
     { MP_ROM_QSTR(MP_QSTR_mem8), MP_ROM_PTR(&machine_mem8_obj) },
     { MP_ROM_QSTR(MP_QSTR_mem16), MP_ROM_PTR(&machine_mem16_obj) },
     { MP_ROM_QSTR(MP_QSTR_mem32), MP_ROM_PTR(&machine_mem32_obj) },

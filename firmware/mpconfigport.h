@@ -51,9 +51,8 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 #define MICROPY_PY_TIME_GMTIME_LOCALTIME_MKTIME (1)
 #define MICROPY_PY_TIME_TIME_TIME_NS (1)
 #define MICROPY_PY_TIME_INCLUDEFILE "port_time.h"
-#define MICROPY_PY_OS_INCLUDEFILE "port_os.h"
 #define MICROPY_PY_OS_UNAME (1)
-#define MICROPY_PY_OS_URANDOM (1)
+#define MICROPY_PY_OS_DUPTERM (1)
 #define MICROPY_PY_OS_SYNC (1)
 #define MICROPY_PY_RE_MATCH_GROUPS (1)
 #define MICROPY_PY_RE_MATCH_SPAN_START_END (1)

@@ -72,6 +72,7 @@ static void print_python_stack(void) {
 
 void fatal(const char *why) {
     irq_off();
+    MP_STATE_VM(dupterm_objs[0]) = MP_OBJ_NULL;     // no Python any more
     mp_printf(&mp_plat_print, "\nFATAL: %s\n", why);
     print_python_stack();
     power_off(STATUS);
@@ -92,6 +93,7 @@ void on_fault(const frame_t *f) {
         power_off(STATUS);
     }
     again = true;
+    MP_STATE_VM(dupterm_objs[0]) = MP_OBJ_NULL;
     const char *kind = f->vector < MP_ARRAY_SIZE(kinds) ? kinds[f->vector] : "?";
     mp_printf(&mp_plat_print, "\nFAULT: %s", kind);
     if (f->vector == 14) {

@@ -28,6 +28,9 @@ class Machine:
         self.raised = 0
         self.fences = 0
         self.on_fence = None
+        self.on_wait = None
+        self.locked = 0
+        self.waits = 0
         self.now = 0
 
     # ---- memory ----
@@ -188,6 +191,22 @@ class Machine:
     def ticks_us(self):
         self.now += 1
         return self.now
+
+    def lock(self):
+        self.locked += 1
+
+    def unlock(self):
+        assert self.locked > 0, "unlock without lock"
+        self.locked -= 1
+
+    def wait(self, until):
+        """Until an interrupt, which `on_wait` may bring about, or until then."""
+        self.waits += 1
+        before = self.raised
+        if self.on_wait:
+            self.on_wait()
+        if self.raised == before:
+            self.now = max(self.now, until)
 
     def rdrand(self):
         return 0x123456789ABCDEF0
