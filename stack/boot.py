@@ -9,81 +9,15 @@ import sys
 
 from micropython import const
 
-from stack import config, crypto
+from drivers.device import DeviceError
+from stack import config, crypto, files
 
 # How long a boot waits for an address before the prompt appears without one.
 _LEASE_WAIT_US = const(2000000)
-_BLOCK = const(4096)
 
 
 def say(text):
     print(text)
-
-
-# File systems.
-
-
-class RamBlocks:
-    """A block device in memory, for VfsLfs2."""
-
-    def __init__(self, buf, copy):
-        self._buf = buf
-        self._copy = copy
-
-    def readblocks(self, block, buf, off=0):
-        self._copy(buf, 0, self._buf, block * _BLOCK + off, len(buf))
-
-    def writeblocks(self, block, buf, off=0):
-        self._copy(self._buf, block * _BLOCK + off, buf, 0, len(buf))
-
-    def ioctl(self, op, _arg):
-        if op == 4:
-            return len(self._buf) // _BLOCK
-        if op == 5:
-            return _BLOCK
-        return 0
-
-
-def ram_disk_size(ram):
-    """1/128 of memory, from 256 KB to 8 MB, in whole blocks. Touching a fresh MB costs 4 ms."""
-    n = ram >> 7
-    return min(max(n, 256 << 10), 8 << 20) // _BLOCK * _BLOCK
-
-
-def mount_ram(hw):
-    """A fresh file system in memory at /."""
-    import vfs
-
-    blocks = RamBlocks(hw.dma(ram_disk_size(hw.ram())), hw.copy)
-    vfs.VfsLfs2.mkfs(blocks, readsize=256, progsize=256)
-    vfs.mount(vfs.VfsLfs2(blocks, readsize=256, progsize=256, mtime=True), "/")
-    os.chdir("/")
-
-
-def mount_initrd(hw, say):
-    """The initrd, a ROMFS, read-only at /app. True if there is one."""
-    image = hw.initrd()
-    if image is None:
-        return False
-    import vfs
-
-    try:
-        vfs.mount(vfs.VfsRom(image), "/app", readonly=True)
-    except OSError:
-        say("initrd: not a ROMFS image; ignored")
-        return False
-    return True
-
-
-def mount_roots():
-    """Mozilla's roots, frozen as a ROMFS, at /etc/ssl. They are read where they lie."""
-    try:
-        import cacerts
-    except ImportError:
-        return
-    import vfs
-
-    vfs.mount(vfs.VfsRom(memoryview(cacerts.ROMFS)), "/etc/ssl", readonly=True)
 
 
 def search_path(app):
@@ -110,23 +44,69 @@ class Sys:
         return repr(sys)
 
 
+# Devices and file systems.
+
+
+def read_config(hw, say):
+    """The command line, and behind it what fw_cfg has of one. (Config, FwCfg or None)."""
+    from stack.devices import CMDLINE, firmware_files
+
+    fw_cfg = firmware_files(hw)
+    line = hw.cmdline()
+    more = []
+    try:
+        if fw_cfg is not None and CMDLINE in fw_cfg.names():
+            line += " " + fw_cfg.read(CMDLINE).decode()
+    except (OSError, ValueError, DeviceError) as e:
+        more.append("fw_cfg: %s: %s" % (CMDLINE, e))
+    cfg, complaints = config.parse(line)
+    complaints += more
+    for text in complaints:
+        say(text)
+    return cfg, fw_cfg
+
+
+def find_devices(hw, cfg, fw_cfg, say):
+    """Everything but the network cards, started. A stack.devices.Devices."""
+    from drivers.probe import places
+    from stack.devices import Devices
+
+    return Devices(hw, places(hw, cfg.virtio_mmio), say, fw_cfg)
+
+
+def mount_root(hw, devices, say):
+    """`/` from a disk that has one, else in memory. True if it is a disk's."""
+    kept = False
+    if devices.disks:
+        from stack.disks import mount_disks
+
+        devices.volumes, kept = mount_disks(hw, devices.disks, say)
+    if not kept:
+        files.mount_ram(hw)
+    os.chdir("/")
+    return kept
+
+
 # The network.
 
 
-def start_host(hw, cfg, say):
-    """Devices, host and runtime. Returns the Runtime."""
-    from drivers.probe import find_nics, places
+def start_host(hw, cfg, devices, say):
+    """Host, network cards and runtime. Returns the Runtime."""
+    from drivers.probe import find_nics
     from stack.api import _runtime
     from stack.api._random import Random
     from stack.host import Host
 
-    host = make_host(Host, hw, Random(hw), cfg.hostname)
-    runtime = _runtime.Runtime(host, hw)
-    at = places(hw, cfg.virtio_mmio)
-    for device in find_nics(hw, host.stats, say, at):
+    rng = Random(hw, devices.entropy)
+    if not rng.strong:
+        say("random: neither RDRAND nor a virtio-rng: no keys, and ports can be guessed")
+    host = make_host(Host, hw, rng, cfg.hostname)
+    runtime = _runtime.Runtime(host, hw, devices)
+    for device in find_nics(hw, host.stats, say, devices.at):
         host.add_interface(device)
-    hw.at_reset(host.stop)
+    hw.at_reset(runtime.stop)
     _runtime.install(runtime)
+    devices.look_after(host.timers, hw.ticks_us())
     return runtime
 
 
@@ -140,7 +120,7 @@ def make_host(Host, hw, rng, hostname):
 
 
 def configure(runtime, cfg, say):
-    """Give the first interface its addresses, and others what is said of them by name."""
+    """Give the first interface its address; others are up without one."""
     host = runtime.host
     hw = runtime.hw
     hw.lock()
@@ -151,13 +131,12 @@ def configure(runtime, cfg, say):
             if iface.loopback or not first:
                 continue
             first = False
-            configure_one(host, iface, cfg, now, say, tuple(cfg.dns), tuple(cfg.dns6))
-        for name in sorted(cfg.others):
-            iface = find_interface(host, name)
-            if iface is None:
-                say("no such interface: %s" % name)
-            else:
-                configure_one(host, iface, cfg.others[name], now, say)
+            try:
+                host.configure(
+                    iface, cfg.ip, now, cfg.address, cfg.prefix, cfg.gateway, tuple(cfg.dns)
+                )
+            except ValueError as e:
+                say("%s: %s" % (iface.name, e))
         host.poll(now)
     finally:
         hw.unlock()
@@ -165,50 +144,14 @@ def configure(runtime, cfg, say):
     hw.timer(host.poll_at())
 
 
-def configure_one(host, iface, said, now, say, dns=(), dns6=()):
-    """Addresses of one interface as the command line has them."""
-    try:
-        host.configure(iface, said.ip, now, said.address, said.prefix, said.gateway, dns)
-        mode, raw, length = said.ip6, None, 0
-        if mode not in ("auto", "none"):
-            raw, length = config.split6(mode)
-            mode = "static"
-        gateway = config.ip6(said.gateway6) if said.gateway6 else None
-        host.configure6(iface, mode, now, raw, length, gateway, dns6)
-    except (ValueError, OSError) as e:
-        say("%s: %s" % (iface.name, e))
-
-
-def find_interface(host, name):
-    """The Interface of a name; "eth0.5" is made, VLAN 5 of eth0. None if there is none."""
-    iface = host.interface(name)
-    i = name.rfind(".")
-    if iface is None and i > 0:
-        vid = config.number(name[i + 1 :], 4094)
-        below = host.interface(name[:i])
-        if below is not None and vid > 0:
-            return host.add_vlan(below, vid)
-    return iface
-
-
-def has_address(iface, cfg):
-    """True once there is an address to work with."""
-    if cfg.ip != "none":
-        return iface.addr != 0
-    for a in iface.auto.addresses:
-        if a.state > 0 and a.origin != "link":
-            return True
-    return False
-
-
 def wait_for_lease(runtime, cfg):
     """Wait until the first interface has an address, for a while."""
-    if cfg.ip != "dhcp" and not (cfg.ip == "none" and cfg.wait6):
+    if cfg.ip != "dhcp":
         return
     end = runtime.now() + _LEASE_WAIT_US
     for iface in runtime.host.interfaces:
         if not iface.loopback:
-            while not has_address(iface, cfg) and iface.up and runtime.now() < end:
+            while not iface.addr and iface.up and runtime.now() < end:
                 runtime.wait(end)
             return
 
@@ -228,18 +171,15 @@ def describe(iface, host):
 
     mac = ":".join(["%02x" % (iface.mac >> i & 255) for i in range(40, -1, -8)])
     words = [iface.name, iface.device.driver, mac]
-    six = [a.text() for a in iface.auto.addresses if a.state > 0 and a.origin != "link"]
     if not iface.up:
         words.append("no link")
-    elif iface.addr or six:
-        if iface.addr:
-            words.append(addr.format_cidr(iface.addr, iface.prefix))
-        words += six
+    elif iface.addr:
+        words.append(addr.format_cidr(iface.addr, iface.prefix))
         route = host.routes.default(iface)
         if route is not None and route.gateway:
             words += ["gw", addr.format(route.gateway)]
         if host.dns:
-            words += ["dns", ",".join([_text(host, a) for a in host.dns])]
+            words += ["dns", ",".join([addr.format(a) for a in host.dns])]
     elif host.dhcp(iface) is not None:
         return "%s: no DHCP answer yet, still asking" % " ".join(words)
     else:
@@ -247,39 +187,27 @@ def describe(iface, host):
     return " ".join(words)
 
 
-def _text(host, a):
-    from stack.net import addr, addr6
-
-    if a < addr6.V6:
-        return addr.format(a)
-    raw = host.ip6.addresses.bytes(a)
-    return addr6.format(raw) if raw is not None else "?"
-
-
 # The program.
 
 
-def find_main(cfg, app):
-    """What to run: ("file", path), ("module", name), or None."""
+def find_main(cfg, app, kept=False):
+    """What to run: ("file", path), ("module", name) or ("frozen", name).
+
+    kept: `/` is a disk's, and its main.py the program of this machine."""
     if cfg.main:
         for folder in sys.path:
             if folder != ".frozen":
                 path = folder + "/" + cfg.main.replace(".", "/") + ".py"
-                if _is_file(path):
+                if files.is_file(path):
                     return "file", path
         return "module", cfg.main
-    if app and _is_file("/app/main.py"):
+    if app and files.is_file("/app/main.py"):
         return "file", "/app/main.py"
-    if app and _is_file("/app/main.mpy"):
+    if app and files.is_file("/app/main.mpy"):
         return "module", "main"
+    if kept and files.is_file("/main.py"):
+        return "file", "/main.py"
     return "frozen", "main"
-
-
-def _is_file(path):
-    try:
-        return os.stat(path)[0] & 0x8000 != 0
-    except OSError:
-        return False
 
 
 def run(kind, what):
@@ -301,9 +229,9 @@ def run(kind, what):
     return True
 
 
-def run_main(hw, cfg, app, runtime):
+def run_main(hw, cfg, app, runtime, kept=False):
     """Run the program if there is one. With exit=1 its end is the machine's."""
-    kind, what = find_main(cfg, app)
+    kind, what = find_main(cfg, app, kept)
     runtime.in_main = True
     try:
         ran = run(kind, what)
@@ -320,25 +248,38 @@ def run_main(hw, cfg, app, runtime):
         hw.exit(0)
 
 
+def share_prompt(cfg, say):
+    """With console=hvc0 the prompt is on that port too."""
+    if cfg.console:
+        from os import dupterm
+
+        from stack.api._uart import UART
+
+        try:
+            dupterm(UART(cfg.console))
+        except ValueError:
+            say("command line: no console hvc%d" % (cfg.console - 1))
+
+
 def main(hw):
-    cfg, complaints = config.parse(hw.cmdline())
-    for text in complaints:
-        say(text)
-    mount_ram(hw)
-    app = mount_initrd(hw, say)
-    mount_roots()
+    cfg, fw_cfg = read_config(hw, say)
+    devices = find_devices(hw, cfg, fw_cfg, say)
+    kept = mount_root(hw, devices, say)
+    app = files.mount_initrd(hw, say)
+    files.mount_roots()
     search_path(app)
     sys.modules["sys"] = Sys()
     crypto.machine = hw
-    runtime = start_host(hw, cfg, say)
+    runtime = start_host(hw, cfg, devices, say)
     log_keys(cfg, say)
+    share_prompt(cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)
     for iface in runtime.host.interfaces:
         if not iface.loopback:
             say(describe(iface, runtime.host))
     if not hw.raw():
-        run_main(hw, cfg, app, runtime)
+        run_main(hw, cfg, app, runtime, kept)
 
 
 try:

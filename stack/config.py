@@ -1,10 +1,8 @@
 """The kernel command line: what to configure and what to run.
 
     ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
-    ip6=auto | none | ADDR/LEN       gw6=ADDR         (dns= takes both families)
-    NAME.ip= NAME.gw= NAME.ip6= NAME.gw6=   the same of an interface other than the first:
-                                            eth1, or eth0.5, VLAN 5 of eth0
-    hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon
+    ip6=auto | none | ADDR/LEN       gw6=ADDR
+    hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
 An unknown key or a bad value is reported and ignored: a machine with a typo on
@@ -13,37 +11,28 @@ its command line still boots. Not implemented: quoting; a value has no blanks.
 
 from micropython import const
 
-from stack.net import addr, addr6
+from stack.net import addr
 
 _HOSTNAME_MAX = const(63)  # one DNS label (RFC 1035, section 2.3.4)
 _SERVERS_MAX = const(4)
 _VIRTIO_MMIO_MAX = const(32)  # microvm has 24 places
 
 
-class Addresses:
-    """What is said of one interface."""
-
-    def __init__(self, ip, ip6):
-        self.ip = ip  # "dhcp", "none" or "static"
-        self.address = 0  # with "static": the address, an int
-        self.prefix = 0
-        self.gateway = 0
-        self.ip6 = ip6  # "auto", "none", or ADDR/LEN
-        self.wait6 = False  # IPv6 was asked for in so many words: a boot without IPv4 waits
-        self.gateway6 = ""
-
-
-class Config(Addresses):
+class Config:
     """What the command line says; attributes hold defaults where it says nothing."""
 
     def __init__(self):
-        super().__init__("dhcp", "auto")
-        self.others = {}  # interface name -> Addresses
+        self.ip = "dhcp"  # "dhcp", "none" or "static"
+        self.address = 0  # with "static": the address, an int
+        self.prefix = 0
+        self.gateway = 0
         self.dns = []  # ints
-        self.dns6 = []  # 16 bytes each
+        self.ip6 = "auto"  # text; for IPv6 to read
+        self.gateway6 = ""
         self.hostname = "barewire"
         self.main = ""
         self.exit = False
+        self.console = 0  # the UART that has the prompt as well: 1 for hvc0
         self.virtio_mmio = []  # (base, line) each
         self.keylog = ""  # where TLS keys are written to
 
@@ -55,20 +44,11 @@ def parse(cmdline):
     for n, word in enumerate(cmdline.split()):
         key, eq, value = _partition(word)
         reader = _READERS.get(key)
-        of = c
-        if reader is None and eq and "." in key:
-            # eth1.ip=...
-            i = key.rfind(".")
-            if i > 0 and key[i + 1 :] in _OF_INTERFACE:
-                reader = _READERS[key[i + 1 :]]
-                of = c.others.get(key[:i])
-                if of is None:
-                    of = c.others[key[:i]] = Addresses("none", "none")
         if reader is None:
             # A multiboot loader passes the file's own name first.
             if n or eq or "/" not in word:
                 complaints.append("command line: unknown key %r ignored" % key)
-        elif not eq or not reader(of, value):
+        elif not eq or not reader(c, value):
             complaints.append("command line: bad value %r for %s ignored" % (value, key))
     return c, complaints
 
@@ -86,25 +66,6 @@ def ip4(text):
         return addr.parse(text)
     except ValueError:
         return -1
-
-
-def ip6(text):
-    """The 16 bytes of an IPv6 address, or None if it is none. A zone is refused."""
-    try:
-        raw, zone = addr6.parse(text)
-    except ValueError:
-        return None
-    return None if zone else raw
-
-
-def split6(text):
-    """(16 bytes, prefix length) of ADDR/LEN for a host, or None."""
-    i = text.find("/")
-    raw = ip6(text[:i]) if i > 0 else None
-    n = number(text[i + 1 :], 128)
-    if raw is None or n < 1 or addr6.is_multicast(raw) or addr6.is_unspecified(raw):
-        return None
-    return raw, n
 
 
 def number(text, most):
@@ -156,40 +117,23 @@ def _read_gateway(c, value):
 
 
 def _read_dns(c, value):
-    four = []
-    six = []
-    for part in value.split(","):
-        if ":" in part:
-            raw = ip6(part)
-            if raw is None or addr6.is_multicast(raw):
-                return False
-            six.append(raw)
-        else:
-            a = ip4(part)
-            if not addr.usable(a):
-                return False
-            four.append(a)
-    if len(four) + len(six) > _SERVERS_MAX:
+    servers = [ip4(part) for part in value.split(",")]
+    if len(servers) > _SERVERS_MAX or not all([addr.usable(s) for s in servers]):
         return False
-    c.dns = four
-    c.dns6 = six
+    c.dns = servers
     return True
 
 
 def _read_ip6(c, value):
-    if value not in ("auto", "none") and split6(value) is None:
+    if value not in ("auto", "none") and not (":" in value and "/" in value):
         return False
     c.ip6 = value
-    c.wait6 = value != "none"
     return True
 
 
 def _read_gateway6(c, value):
-    raw = ip6(value)
-    if raw is None or addr6.is_multicast(raw):
-        return False
     c.gateway6 = value
-    return True
+    return ":" in value
 
 
 def _read_hostname(c, value):
@@ -212,6 +156,12 @@ def _read_exit(c, value):
         return False
     c.exit = value == "1"
     return True
+
+
+def _read_console(c, value):
+    n = number(value[3:], 63) if value[:3] == "hvc" else -1
+    c.console = n + 1
+    return n >= 0
 
 
 def _read_virtio_mmio(c, value):
@@ -240,7 +190,6 @@ def _read_keylog(c, value):
     return True
 
 
-_OF_INTERFACE = ("ip", "gw", "ip6", "gw6")
 _READERS = {
     "ip": _read_ip,
     "gw": _read_gateway,
@@ -250,6 +199,7 @@ _READERS = {
     "hostname": _read_hostname,
     "main": _read_main,
     "exit": _read_exit,
+    "console": _read_console,
     "virtio_mmio.device": _read_virtio_mmio,
     "keylog": _read_keylog,
 }

@@ -2,9 +2,9 @@
 
 import errno
 
-from stack.api import _address
 from stack.core.errors import POLLIN
 from stack.core.timers import NEVER
+from stack.net import addr
 
 
 class PingResult:
@@ -30,9 +30,12 @@ class PingResult:
 
 def steps(rt, host, count, interval, size, timeout, quiet):
     """Ping `host`; a line each unless quiet. Ends with a PingResult. OSError."""
-    from stack.api import _resolve
+    try:
+        address = addr.parse(host)
+    except ValueError:
+        from stack.api import _resolve
 
-    address = (yield from _resolve.lookup_steps(rt, host))[0]
+        address = addr.parse((yield from _resolve.address_steps(rt, host)))
     result = PingResult(host)
     rt.lock()
     try:
@@ -48,7 +51,7 @@ def steps(rt, host, count, interval, size, timeout, quiet):
                 result.received += 1
                 result.rtts.append(ping.rtt_us / 1000)
             if not quiet:
-                print(_line(ping, _address.text(address, ping._path)))
+                print(_line(ping, addr.format(address)))
             if result.sent >= count:
                 return result
             again = began + int(interval * 1000000)

@@ -33,9 +33,11 @@ def current():
 
 
 class Runtime:
-    def __init__(self, host, hw):
+    def __init__(self, host, hw, devices=None):
         self.host = host
         self.hw = hw
+        self.devices = devices  # a stack.devices.Devices
+        self._noisy = devices.all() if devices is not None else ()  # what interrupts besides
         self.lock = hw.lock
         self.unlock = hw.unlock
         self.now = hw.ticks_us
@@ -46,7 +48,6 @@ class Runtime:
         self._countdown = _SCAN_EVENTS
         self.hostname = host.hostname
         self.in_main = False
-        self.prefer = 6  # 4: IPv4 addresses of a name first; 6: as RFC 6724 orders them
         self.dns_servers = []  # as configured; empty: what DHCP said, else the defaults
         # Lent under the lock to who needs bytes for a moment.
         self.scratch = hw.dma(65536 if hw.ram() >= 64 << 20 else 8192)
@@ -57,6 +58,8 @@ class Runtime:
     def on_event(self):
         """Interrupt or timer: run the stack, and say when it wants to run again."""
         host = self.host
+        for device in self._noisy:
+            device.on_interrupt()
         host.poll(self.now())
         self._timer(host.poll_at())
         self._countdown -= 1
@@ -64,6 +67,12 @@ class Runtime:
             self._countdown = _SCAN_EVENTS
             if self._guards is not None:
                 self._guards.scan(self.now())
+
+    def stop(self):
+        """Before a reset: no device reads or writes memory after this."""
+        self.host.stop()
+        if self.devices is not None:
+            self.devices.stop()
 
     def kick(self, now):
         """After a call that gave the stack something to send or to wait for; under the lock."""

@@ -1,5 +1,8 @@
 """machine: the stock names that make sense on a virtual PC.
 
+Disks: `disks()` are the volumes by name, `format_disk(name)` makes a file system anew.
+fw_cfg: `fw_cfg()` names the files that QEMU hands over, `fw_cfg(name)` reads one.
+
 Not implemented: pins and buses (there are none), WDT, alarms of the RTC, sleep
 modes that save more than halting does.
 """
@@ -9,6 +12,8 @@ import micropython
 from micropython import const
 
 from stack.api import _runtime
+from stack.api._uart import UART  # noqa: F401
+from stack.core import errors
 from stack.core.timers import NEVER
 
 PWRON_RESET = const(1)
@@ -84,6 +89,36 @@ def disable_irq():
 
 def enable_irq(_state=True):
     hw.unlock()
+
+
+def disks():
+    """{name: volume}: whole disks (vda) and partitions (vda1), block devices for `vfs`."""
+    devices = _runtime.current().devices
+    return {} if devices is None else dict(devices.volumes)
+
+
+def format_disk(name, kind="littlefs"):
+    """Overwrite volume `name` with an empty "littlefs" or "fat"; the volume to mount it by.
+
+    Unmount it first if it is mounted. KeyError, OSError."""
+    from stack.disks import format_volume
+
+    devices = _runtime.current().devices
+    devices.volumes[name] = v = format_volume(disks()[name], kind)
+    return v
+
+
+def random_sources():
+    """What makes os.urandom unpredictable: of "RDRAND" and "virtio-rng". []: it refuses."""
+    return _runtime.current().host.rng.sources()
+
+
+def fw_cfg(name=None):
+    """The names of QEMU's fw_cfg files, or the bytes of one. OSError(ENODEV), (ENOENT)."""
+    devices = _runtime.current().devices
+    if devices is None or devices.fw_cfg is None:
+        raise OSError(errors.ENODEV)
+    return devices.fw_cfg.names() if name is None else devices.fw_cfg.read(name)
 
 
 class RTC:

@@ -99,8 +99,6 @@ class Autoconf:
         self.routers = {}  # handle -> (preference, until)
         self.servers = {}  # 16 bytes -> until
         self.search = {}  # name -> until
-        self.dhcp_servers = []  # 16 bytes, of DHCPv6
-        self.dhcp_search = []
         self.hops = 64
         self.managed = self.other = False
         self.heard = False  # a router has spoken
@@ -143,8 +141,6 @@ class Autoconf:
         self.routers = {}
         self.servers = {}
         self.search = {}
-        self.dhcp_servers = []
-        self.dhcp_search = []
         self.mode = "none"
         self.managed = self.other = self.heard = False
         self.iface.mtu6 = 0

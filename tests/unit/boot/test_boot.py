@@ -2,7 +2,7 @@
 
 import sys
 
-from stack import boot, config
+from stack import boot, config, files
 from stack.core.mem import copy
 from stack.net import addr
 from tests.unit.api.world import World
@@ -10,11 +10,11 @@ from tests.unit.api.world import World
 
 def test_ram_disk_sizes():
     for mb, kb in ((16, 256), (32, 256), (64, 512), (256, 2048), (4096, 8192)):
-        assert boot.ram_disk_size(mb << 20) == kb << 10, mb
+        assert files.ram_disk_size(mb << 20) == kb << 10, mb
 
 
 def test_ram_blocks():
-    b = boot.RamBlocks(bytearray(3 * 4096), copy)
+    b = files.RamBlocks(bytearray(3 * 4096), copy)
     assert b.ioctl(4, 0) == 3 and b.ioctl(5, 0) == 4096 and b.ioctl(1, 0) == 0
     b.writeblocks(1, b"hello", 100)
     buf = bytearray(7)
@@ -45,16 +45,7 @@ class Card:
     name = "eth0"
 
 
-class Auto:
-    addresses = ()
-    mode = "none"
-
-    def link_up(self, now):
-        pass
-
-
 class Iface:
-    auto = Auto()
     loopback = False
     name = "eth0"
     device = Card()
