@@ -3,14 +3,16 @@
 VENV := build/venv/bin
 JOBS ?= auto
 PYTEST_ARGS ?=
+DISK ?=
+PLUG ?= 200
 PLATFORM ?= all
 ARGS ?=
 
-.PHONY: run test test-platforms lint help deps deps-test
+.PHONY: run test test-platforms test-plug lint help deps deps-test
 
-run: deps ## boot the image in QEMU: a MicroPython prompt, Ctrl-A X leaves (ARGS="FILE -p 8080:80")
+run: deps ## boot the image in QEMU: a MicroPython prompt, Ctrl-A X leaves (ARGS="FILE -p 8080:80" DISK=disk.img)
 	@$(MAKE) --no-print-directory image
-	@$(VENV)/barewire run $(ARGS)
+	@$(VENV)/barewire run $(if $(DISK),--disk $(DISK)) $(ARGS)
 
 test: deps-test ## lint, then every test: units, device model, simulations, boots across a bridge
 	@$(MAKE) --no-print-directory lint
@@ -20,6 +22,10 @@ test: deps-test ## lint, then every test: units, device model, simulations, boot
 test-platforms: deps-test ## every boot test on every machine, card and way to boot (PLATFORM=name: on one)
 	@$(MAKE) --no-print-directory image
 	@$(VENV)/python -m pytest -n $(JOBS) --dist worksteal -m boot --platform $(PLATFORM) $(PYTEST_ARGS) tests/boot
+
+test-plug: deps-test ## kill QEMU PLUG=200 times while it writes to a disk; no closed file may be lost
+	@$(MAKE) --no-print-directory image
+	@PLUG=$(PLUG) $(VENV)/python -m pytest -q -rP --timeout 3600 $(PYTEST_ARGS) tests/boot/test_plug.py
 
 lint: deps-test ## ruff
 	@$(VENV)/ruff check .

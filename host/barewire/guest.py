@@ -26,6 +26,7 @@ import ptyprocess
 from barewire import accel, qemu
 from barewire import platform as platforms
 from barewire.console import PROMPT, Console, ReplTimeout
+from barewire.disk import as_disks
 from barewire.paths import BarewireError, default_image
 
 _CLK_TCK = os.sysconf("SC_CLK_TCK")
@@ -87,7 +88,8 @@ class Guest:
     image: an ELF, build/barewire.elf by default. net: an attachment of barewire.net or
     barewire.lab, or a list of them. mem: MB. append: keys of the kernel command line.
     initrd: a romfs's path. platform: a name of barewire.platform or a Platform; or just machine:
-    "q35", "pc" or "microvm". extra: more of QEMU's arguments. logs: a folder for console.log
+    "q35", "pc" or "microvm". disk: a path, a barewire.disk.Disk, or a list of these; a file
+    that is not there is made. extra: more of QEMU's arguments. logs: a folder for console.log
     and qemu.log, a temporary one by default. prompt: whether `start` waits for the prompt.
     console: "stdio" for this process to talk to it, "pty" to leave COM1 on a pty named by
     `console_path`, for mpremote.
@@ -95,12 +97,12 @@ class Guest:
 
     def __init__(
         self, image=None, *, net=None, mem=64, append=None, initrd=None, machine="q35",
-        platform=None, extra=(), logs=None, prompt=True, console="stdio", boot_timeout=30,
-        use_accel=None,
+        platform=None, disk=None, extra=(), logs=None, prompt=True, console="stdio",
+        boot_timeout=30, use_accel=None,
     ):  # fmt: skip
         self.image = Path(image) if image else default_image()
         self.net = net if isinstance(net, (list, tuple)) else [net] if net else []
-        self.options = {"mem": mem, "append": append, "initrd": initrd}
+        self.options = {"mem": mem, "append": append, "initrd": initrd, "disks": as_disks(disk)}
         self.platform = platforms.find(platform) if platform else platforms.on_machine(machine)
         self.extra, self.prompt, self.boot_timeout = list(extra), prompt, boot_timeout
         self.console_kind, self.use_accel = console, use_accel
@@ -124,6 +126,8 @@ class Guest:
             self.image, accel=self.use_accel or accel.choose(self.image), net=self.net,
             platform=self.platform, serial=serial, extra=extra, **self.options,
         )  # fmt: skip
+        for disk in self.options["disks"]:
+            disk.create()
         fds = [fd for n in self.net for fd in n.pass_fds]
         began = time.monotonic()
         self.child = _Spawn(argv, fds, timeout=30, echo=False, dimensions=(50, 200))
@@ -141,8 +145,9 @@ class Guest:
         try:
             self.child.expect_exact(PROMPT, timeout=self.boot_timeout)
         except pexpect.EOF:
-            self.wait_exit(5)
-            raise GuestFault(f"QEMU ended with status {self.status}: {self._tail()}") from None
+            said = self._tail()
+            self._reap()
+            raise GuestFault(f"QEMU ended with status {self.status}: {said}") from None
         except pexpect.TIMEOUT:
             raise GuestFault(f"no prompt in {self.boot_timeout} s: {self._tail()}") from None
 

@@ -44,6 +44,11 @@ class Platform:
         """Whether its cards are virtio's, with virtio's properties."""
         return self.nic.startswith("virtio-")
 
+    @property
+    def bus(self):
+        """What the names of its virtio devices end with: "pci" or, over MMIO, "device"."""
+        return "device" if self.machine.startswith("microvm") else "pci"
+
     def boot(self, image, append, initrd):
         """The arguments that boot `image` with the words `append`. initrd: a path or None."""
         argv = ["-kernel", str(image)]

@@ -45,13 +45,14 @@ def exit_code(status):
 
 def command_line(
     image, *, accel="tcg", machine="q35", platform=None, mem=64, append=None, initrd=None,
-    net=None, serial=("-serial", "mon:stdio"), extra=(),
+    net=None, disks=(), serial=("-serial", "mon:stdio"), extra=(),
 ):  # fmt: skip
     """The argv that boots an image.
 
     platform: a Platform or a name of barewire.platform; without it a machine type will do.
     mem: MB. append: a dict of keys of the kernel command line. initrd: path of a romfs.
-    net: attachments (barewire.net), one network card each. serial: where COM1 goes."""
+    net: attachments (barewire.net), one network card each. disks: Disks (barewire.disk).
+    serial: where COM1 goes."""
     on = platforms.find(platform) if platform else platforms.on_machine(machine)
     argv = [find(), "-M", on.machine]
     argv += accel_arguments(accel)
@@ -64,6 +65,8 @@ def command_line(
         name = f"net{i}"
         argv += attachment.arguments(name)
         argv += ["-device", on.card(name, attachment.mac, attachment.nic)]
+    for i, disk in enumerate(disks):
+        argv += disk.arguments(f"disk{i}", on.bus)
     return [*argv, *serial, *on.extra, *extra]
 
 
