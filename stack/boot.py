@@ -120,7 +120,7 @@ def make_host(Host, hw, rng, hostname):
 
 
 def configure(runtime, cfg, say):
-    """Give the first interface its address; others are up without one."""
+    """Give the first interface its addresses, and others what is said of them by name."""
     host = runtime.host
     hw = runtime.hw
     hw.lock()
@@ -131,12 +131,13 @@ def configure(runtime, cfg, say):
             if iface.loopback or not first:
                 continue
             first = False
-            try:
-                host.configure(
-                    iface, cfg.ip, now, cfg.address, cfg.prefix, cfg.gateway, tuple(cfg.dns)
-                )
-            except ValueError as e:
-                say("%s: %s" % (iface.name, e))
+            configure_one(host, iface, cfg, now, say, tuple(cfg.dns), tuple(cfg.dns6))
+        for name in sorted(cfg.others):
+            iface = find_interface(host, name)
+            if iface is None:
+                say("no such interface: %s" % name)
+            else:
+                configure_one(host, iface, cfg.others[name], now, say)
         host.poll(now)
     finally:
         hw.unlock()
@@ -144,14 +145,50 @@ def configure(runtime, cfg, say):
     hw.timer(host.poll_at())
 
 
+def configure_one(host, iface, said, now, say, dns=(), dns6=()):
+    """Addresses of one interface as the command line has them."""
+    try:
+        host.configure(iface, said.ip, now, said.address, said.prefix, said.gateway, dns)
+        mode, raw, length = said.ip6, None, 0
+        if mode not in ("auto", "none"):
+            raw, length = config.split6(mode)
+            mode = "static"
+        gateway = config.ip6(said.gateway6) if said.gateway6 else None
+        host.configure6(iface, mode, now, raw, length, gateway, dns6)
+    except (ValueError, OSError) as e:
+        say("%s: %s" % (iface.name, e))
+
+
+def find_interface(host, name):
+    """The Interface of a name; "eth0.5" is made, VLAN 5 of eth0. None if there is none."""
+    iface = host.interface(name)
+    i = name.rfind(".")
+    if iface is None and i > 0:
+        vid = config.number(name[i + 1 :], 4094)
+        below = host.interface(name[:i])
+        if below is not None and vid > 0:
+            return host.add_vlan(below, vid)
+    return iface
+
+
+def has_address(iface, cfg):
+    """True once there is an address to work with."""
+    if cfg.ip != "none":
+        return iface.addr != 0
+    for a in iface.auto.addresses:
+        if a.state > 0 and a.origin != "link":
+            return True
+    return False
+
+
 def wait_for_lease(runtime, cfg):
     """Wait until the first interface has an address, for a while."""
-    if cfg.ip != "dhcp":
+    if cfg.ip != "dhcp" and not (cfg.ip == "none" and cfg.wait6):
         return
     end = runtime.now() + _LEASE_WAIT_US
     for iface in runtime.host.interfaces:
         if not iface.loopback:
-            while not iface.addr and iface.up and runtime.now() < end:
+            while not has_address(iface, cfg) and iface.up and runtime.now() < end:
                 runtime.wait(end)
             return
 
@@ -171,20 +208,32 @@ def describe(iface, host):
 
     mac = ":".join(["%02x" % (iface.mac >> i & 255) for i in range(40, -1, -8)])
     words = [iface.name, iface.device.driver, mac]
+    six = [a.text() for a in iface.auto.addresses if a.state > 0 and a.origin != "link"]
     if not iface.up:
         words.append("no link")
-    elif iface.addr:
-        words.append(addr.format_cidr(iface.addr, iface.prefix))
+    elif iface.addr or six:
+        if iface.addr:
+            words.append(addr.format_cidr(iface.addr, iface.prefix))
+        words += six
         route = host.routes.default(iface)
         if route is not None and route.gateway:
             words += ["gw", addr.format(route.gateway)]
         if host.dns:
-            words += ["dns", ",".join([addr.format(a) for a in host.dns])]
+            words += ["dns", ",".join([_text(host, a) for a in host.dns])]
     elif host.dhcp(iface) is not None:
         return "%s: no DHCP answer yet, still asking" % " ".join(words)
     else:
         words.append("no address")
     return " ".join(words)
+
+
+def _text(host, a):
+    from stack.net import addr, addr6
+
+    if a < addr6.V6:
+        return addr.format(a)
+    raw = host.ip6.addresses.bytes(a)
+    return addr6.format(raw) if raw is not None else "?"
 
 
 # The program.

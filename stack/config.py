@@ -1,7 +1,9 @@
 """The kernel command line: what to configure and what to run.
 
     ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
-    ip6=auto | none | ADDR/LEN       gw6=ADDR
+    ip6=auto | none | ADDR/LEN       gw6=ADDR         (dns= takes both families)
+    NAME.ip= NAME.gw= NAME.ip6= NAME.gw6=   the same of an interface other than the first:
+                                            eth1, or eth0.5, VLAN 5 of eth0
     hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
@@ -11,24 +13,34 @@ its command line still boots. Not implemented: quoting; a value has no blanks.
 
 from micropython import const
 
-from stack.net import addr
+from stack.net import addr, addr6
 
 _HOSTNAME_MAX = const(63)  # one DNS label (RFC 1035, section 2.3.4)
 _SERVERS_MAX = const(4)
 _VIRTIO_MMIO_MAX = const(32)  # microvm has 24 places
 
 
-class Config:
-    """What the command line says; attributes hold defaults where it says nothing."""
+class Addresses:
+    """What is said of one interface."""
 
-    def __init__(self):
-        self.ip = "dhcp"  # "dhcp", "none" or "static"
+    def __init__(self, ip, ip6):
+        self.ip = ip  # "dhcp", "none" or "static"
         self.address = 0  # with "static": the address, an int
         self.prefix = 0
         self.gateway = 0
-        self.dns = []  # ints
-        self.ip6 = "auto"  # text; for IPv6 to read
+        self.ip6 = ip6  # "auto", "none", or ADDR/LEN
+        self.wait6 = False  # IPv6 was asked for in so many words: a boot without IPv4 waits
         self.gateway6 = ""
+
+
+class Config(Addresses):
+    """What the command line says; attributes hold defaults where it says nothing."""
+
+    def __init__(self):
+        super().__init__("dhcp", "auto")
+        self.others = {}  # interface name -> Addresses
+        self.dns = []  # ints
+        self.dns6 = []  # 16 bytes each
         self.hostname = "barewire"
         self.main = ""
         self.exit = False
@@ -44,11 +56,20 @@ def parse(cmdline):
     for n, word in enumerate(cmdline.split()):
         key, eq, value = _partition(word)
         reader = _READERS.get(key)
+        of = c
+        if reader is None and eq and "." in key:
+            # eth1.ip=...
+            i = key.rfind(".")
+            if i > 0 and key[i + 1 :] in _OF_INTERFACE:
+                reader = _READERS[key[i + 1 :]]
+                of = c.others.get(key[:i])
+                if of is None:
+                    of = c.others[key[:i]] = Addresses("none", "none")
         if reader is None:
             # A multiboot loader passes the file's own name first.
             if n or eq or "/" not in word:
                 complaints.append("command line: unknown key %r ignored" % key)
-        elif not eq or not reader(c, value):
+        elif not eq or not reader(of, value):
             complaints.append("command line: bad value %r for %s ignored" % (value, key))
     return c, complaints
 
@@ -66,6 +87,25 @@ def ip4(text):
         return addr.parse(text)
     except ValueError:
         return -1
+
+
+def ip6(text):
+    """The 16 bytes of an IPv6 address, or None if it is none. A zone is refused."""
+    try:
+        raw, zone = addr6.parse(text)
+    except ValueError:
+        return None
+    return None if zone else raw
+
+
+def split6(text):
+    """(16 bytes, prefix length) of ADDR/LEN for a host, or None."""
+    i = text.find("/")
+    raw = ip6(text[:i]) if i > 0 else None
+    n = number(text[i + 1 :], 128)
+    if raw is None or n < 1 or addr6.is_multicast(raw) or addr6.is_unspecified(raw):
+        return None
+    return raw, n
 
 
 def number(text, most):
@@ -117,23 +157,40 @@ def _read_gateway(c, value):
 
 
 def _read_dns(c, value):
-    servers = [ip4(part) for part in value.split(",")]
-    if len(servers) > _SERVERS_MAX or not all([addr.usable(s) for s in servers]):
+    four = []
+    six = []
+    for part in value.split(","):
+        if ":" in part:
+            raw = ip6(part)
+            if raw is None or addr6.is_multicast(raw):
+                return False
+            six.append(raw)
+        else:
+            a = ip4(part)
+            if not addr.usable(a):
+                return False
+            four.append(a)
+    if len(four) + len(six) > _SERVERS_MAX:
         return False
-    c.dns = servers
+    c.dns = four
+    c.dns6 = six
     return True
 
 
 def _read_ip6(c, value):
-    if value not in ("auto", "none") and not (":" in value and "/" in value):
+    if value not in ("auto", "none") and split6(value) is None:
         return False
     c.ip6 = value
+    c.wait6 = value != "none"
     return True
 
 
 def _read_gateway6(c, value):
+    raw = ip6(value)
+    if raw is None or addr6.is_multicast(raw):
+        return False
     c.gateway6 = value
-    return ":" in value
+    return True
 
 
 def _read_hostname(c, value):
@@ -190,6 +247,7 @@ def _read_keylog(c, value):
     return True
 
 
+_OF_INTERFACE = ("ip", "gw", "ip6", "gw6")
 _READERS = {
     "ip": _read_ip,
     "gw": _read_gateway,

@@ -13,17 +13,18 @@ from stack.core.mem import Buffers
 from stack.core.stats import Stats
 from stack.core.timers import Timers
 from stack.iface import Interface
+from stack.leases import RETRY_US, Dhcp4, Dhcp6
 from stack.link.loopback import Loopback
+from stack.link.vlan import Vlan
 from stack.net import addr as _addr
-from stack.net.dhcp import BOUND, DhcpClient
 from stack.net.icmp import Icmp
 from stack.net.icmp6 import Icmp6
+from stack.net.igmp import IgmpInput
 from stack.net.ipv4 import Ipv4
 from stack.net.ipv6 import Ipv6
-from stack.net.pmtu import PathMtu
 from stack.net.route import Routes
+from stack.transport.rawip import RawIp
 from stack.transport.udp import Udp
-from stack.wire import dhcp as _dhcp_wire
 
 try:
     from stack.transport.tcp import Tcp
@@ -34,9 +35,6 @@ except ImportError:
 # 256 frames at 20 us are 5 ms, then the program runs again.
 _BUDGET = const(64)
 _TURNS = const(4)
-
-# A sender that found no room is told to try again after this, should nothing else happen.
-_RETRY_US = const(1_000)
 
 _MAX_INTERFACES = const(16)
 
@@ -63,14 +61,15 @@ class Host:
         self.pool = pool
         self.routes = Routes()
         self.ip = Ipv4(self.routes, pool, self.buffers, self.stats, self.timers, rng)
-        self.pmtu = PathMtu(self.routes, self.timers)
+        self.pmtu = self.ip.pmtu
         self.ip6 = Ipv6(self.routes, pool, self.buffers, self.stats, self.timers, rng, self.pmtu)
         self.ip.v6 = self.ip6
-        self.ip.pmtu = self.pmtu
         self.interfaces = self.ip6.interfaces = self.ip.interfaces
         self.icmp6 = Icmp6(self.ip6, pool, self.buffers, self.stats, rng)
         self.icmp = Icmp(self.ip, pool, self.buffers, self.stats, rng)
         self.udp = Udp(self.ip, rng, self.stats, self.buffers, pool)
+        IgmpInput(self.ip)
+        self.rawip = RawIp(self.ip, self.stats, self.buffers, pool)
         self.tcp = None
         if Tcp is not None:
             self.tcp = Tcp(self.ip, self.timers, rng, self.stats, self.buffers, pool)
@@ -78,7 +77,7 @@ class Host:
         self._static_dns = []
         self._static_dns6 = []
         self._dhcp6 = {}
-        self._dhcp = {}  # interface name -> _Dhcp
+        self._dhcp = {}  # interface name -> Dhcp4
         self._now = 0
         self._again = False
         # RFC 7217: stable addresses are stable as long as this is. Set it before interfaces come.
@@ -112,6 +111,8 @@ class Host:
         self._again = again
         if self.udp.blocked:
             self.udp.unblock()
+        if self.rawip.blocked:
+            self.rawip.unblock()
 
     def flush(self, now):
         """Send what the layers have ready. After calls that gave them something."""
@@ -136,8 +137,8 @@ class Host:
             t = self.tcp.poll_at()
             if t < at:
                 at = t
-        if self.udp.blocked and self._now + _RETRY_US < at:
-            at = self._now + _RETRY_US
+        if (self.udp.blocked or self.rawip.blocked) and self._now + RETRY_US < at:
+            at = self._now + RETRY_US
         return at
 
     # Interfaces.
@@ -147,6 +148,15 @@ class Host:
         if len(self.interfaces) >= _MAX_INTERFACES:
             raise OSError(errors.ENOBUFS)
         return self._add(device, False)
+
+    def add_vlan(self, below, vid):
+        """An Interface for VLAN `vid` of the interface `below`, "eth0.5". OSError, ValueError."""
+        if vid in below.vlans:
+            raise OSError(errors.EEXIST)
+        vlan = Vlan(below, vid)
+        vlan.iface = iface = self.add_interface(vlan)
+        below.add_vlan(vlan)
+        return iface
 
     def _add(self, device, loopback):
         iface = Interface(
@@ -179,7 +189,7 @@ class Host:
                 self.routes.add(0, 0, gateway, iface)
             iface.arp.announce(now)
         elif mode == "dhcp":
-            self._dhcp[iface.name] = _Dhcp(self, iface, now)
+            self._dhcp[iface.name] = Dhcp4(self, iface, now)
         elif mode != "none":
             raise ValueError("configure: %s" % mode)
         iface.device.flush()
@@ -203,12 +213,18 @@ class Host:
 
     @property
     def dns(self):
-        """Addresses of name servers: those set by hand, else those that DHCP gave."""
-        if self._static_dns:
-            return list(self._static_dns)
+        """Addresses of name servers: those set by hand, else what DHCP and routers gave."""
+        keep = self.ip6.addresses.keep
+        if self._static_dns or self._static_dns6:
+            return list(self._static_dns) + [keep(raw) for raw in self._static_dns6]
         out = []
         for iface in self.interfaces:
             out.extend(iface.dns)
+        for iface in self.interfaces:
+            for raw in list(iface.auto.servers) + iface.auto.dhcp_servers:
+                a = keep(raw)
+                if a not in out:
+                    out.append(a)
         return out
 
     @property
@@ -234,126 +250,32 @@ class Host:
                 d.link_up(now)
             iface.arp.announce(now)
             iface.auto.link_up(now)
+            d = self._dhcp6.get(iface.name)
+            if d is not None:
+                d.again(now)
             iface.mld.again(now)
+            iface.igmp.again(now)
         self._tell(iface)
 
     def _tell6(self, iface):
         """Addresses, routers or servers of IPv6 have changed."""
+        auto = iface.auto
+        now = self._now
+        dhcp = self._dhcp6.get(iface.name)
+        # RFC 4861, section 4.2: M "indicates that addresses are available via DHCPv6", O "other
+        # configuration information"; M makes O redundant.
+        if auto.managed or auto.other:
+            if dhcp is not None and auto.managed and not dhcp.stateful:
+                dhcp.close(now)
+                dhcp = None
+            if dhcp is None and auto.link_local() is not None:
+                self._dhcp6[iface.name] = Dhcp6(self, iface, auto.managed, now)
+        for a in auto.addresses:
+            if dhcp is not None and a.origin == "dhcp" and a.state < 0:
+                dhcp.duplicate(a, now)
+                break
         self._tell(iface)
 
     def _tell(self, iface):
         for watcher in self.watchers:
             watcher(iface)
-
-
-class _Dhcp:
-    """Drives a DhcpClient by a UDP endpoint and a timer, and does what its lease says."""
-
-    def __init__(self, host, iface, now):
-        self.host = host
-        self.iface = iface
-        self.timer_at = 0
-        self.timer_index = -1
-        self._retry = False
-        self._buf = bytearray(1500)
-        self.client = DhcpClient(
-            iface.mac, host.rng, host.stats, host.hostname, self._on_change
-        )
-        self.endpoint = host.udp.open(0, _dhcp_wire.CLIENT_PORT, now, True, iface)
-        self.endpoint.broadcast = True
-        self.endpoint.waker = self
-        self._now = now
-        self.client.start(now)
-        self.on_timer(now)
-
-    def close(self, now):
-        """Give the address back and stop."""
-        self._now = now
-        self.client.on_change = None
-        self.client.stop(now)
-        self._send(now)
-        self.host.timers.cancel(self)
-        self.endpoint.close(now)
-
-    def link_up(self, now):
-        """The link is back: an address is asked for again; until then the old one serves."""
-        c = self.client
-        if c.state < BOUND:
-            c.start(now)
-        else:
-            c.renew(now)
-        self.on_timer(now)
-
-    def poll_at(self):
-        return self._now + _RETRY_US if self._retry else self.client.poll_at()
-
-    def on_timer(self, now):
-        self._now = now
-        self.client.on_timer(now)
-        self._send(now)
-        self.host.timers.arm(self, self.poll_at())
-
-    def wake(self, ep):
-        """The endpoint has a datagram (or an error, which the retransmission will answer)."""
-        now = self.host._now
-        self._now = now
-        buf = self._buf
-        while True:
-            try:
-                n = ep.recv_into(buf, 0, len(buf))
-            except OSError:
-                continue
-            if n < 0:
-                break
-            if ep.peer_port == _dhcp_wire.SERVER_PORT:
-                self.client.receive(buf, 0, n, now)
-        self._send(now)
-        self.host.timers.arm(self, self.poll_at())
-
-    def _send(self, now):
-        c = self.client
-        # A message may lead to the next at once, but not for ever.
-        out = c.out
-        if out is None:
-            c.on_timer(now)
-            out = c.out
-        self._retry = False
-        if out is None:
-            return
-        c.out = None
-        try:
-            ok = self.endpoint.send_to(
-                out, 0, len(out), c.out_to or _addr.BROADCAST, _dhcp_wire.SERVER_PORT, now
-            )
-        except OSError:
-            return  # no way there: the machine tries again in its own time
-        if ok < 0:
-            c.out = out
-            self._retry = True
-
-    def _on_change(self, lease):
-        host = self.host
-        iface = self.iface
-        ip = host.ip
-        now = self._now
-        if lease is None:
-            ip.remove_address(iface, now)
-            iface.dns = ()
-            host._tell(iface)
-            return
-        if iface.addr != lease.addr or iface.prefix != lease.prefix:
-            ip.remove_address(iface, now)
-            ip.add_address(iface, lease.addr, lease.prefix)
-            iface.arp.announce(now)
-        iface.dns = lease.dns
-        routes = host.routes
-        routes.remove_iface(iface, "dhcp")
-        # RFC 3442: "the DHCP client MUST ignore the Router option" where it has routes.
-        if lease.routes:
-            for network, prefix, gateway in lease.routes:
-                routes.add(network, prefix, gateway, iface, 0, "dhcp")
-        elif lease.routers:
-            routes.add(0, 0, lease.routers[0], iface, 0, "dhcp")
-        if lease.mtu:
-            iface.set_mtu(lease.mtu)
-        host._tell(iface)

@@ -5,12 +5,15 @@
                                            -> net.ipv6 -> net.icmp6 -> net.nd, net.mld; the same
     Path.output, arp, nd, raw -> tx -> device.tx
 
-Not implemented: VLANs, more than one IPv4 address.
+                                           -> link.vlan -> on_frame of its own interface
+
+Not implemented: more than one IPv4 address.
 """
 
 from stack.link import raw
 from stack.link.arp import Arp, permanent
 from stack.link.ethernet import Link
+from stack.net.igmp import Igmp
 from stack.net.mld import Mld
 from stack.net.nd import Nd
 from stack.net.slaac import Autoconf
@@ -46,6 +49,7 @@ class Interface:
         self.stats = stats
         self.link = Link(self.mac)
         self.arp = Arp(self, pool, stats, timers, ip)
+        self.igmp = Igmp(self, ip, pool, stats, timers)
         self.nd = Nd(self, ip.v6, pool, stats, timers)
         self.mld = Mld(self, ip.v6, pool, stats, timers)
         self.auto = Autoconf(self, ip.v6, stats, timers, secret)
@@ -54,6 +58,7 @@ class Interface:
         self.to_group = False  # the frame in hand went to a broadcast or group address
         self.now = 0
         self.raws = []
+        self.vlans = {}  # id -> Vlan
         self.rx_frames = self.rx_bytes = self.tx_frames = self.tx_bytes = 0
         # Our address and that of the sender of the last frame to us; for a second.
         self._known = bytearray(12)
@@ -104,6 +109,9 @@ class Interface:
             self.stats.drop(eth.why)
             return
         dst = eth.dst
+        if eth.ethertype == 0x8100:
+            self._on_tagged(f, now)
+            return
         if dst == self.mac:
             self.to_group = False
         elif self.link.accepts(dst):
@@ -129,6 +137,23 @@ class Interface:
             self.arp.on_frame(f, src, now)
         else:
             self.stats.drop("ethernet.type")
+
+    def _on_tagged(self, f, now):
+        """A frame with an 802.1Q tag, f behind the type: of a VLAN of ours, or nobody's."""
+        o = f.off
+        vlan = None
+        if f.end - o >= 4:
+            vid = (f.buf[o] & 0x0F) << 8 | f.buf[o + 1]
+            vlan = self.vlans.get(vid)
+        if vlan is None:
+            self.stats.drop("ethernet.vlan")
+            return
+        f.off = o - 14
+        vlan.receive(f, now)
+
+    def add_vlan(self, vlan):
+        """Give the frames of a link.vlan.Vlan to it."""
+        self.vlans[vlan.vid] = vlan
 
     # Frames for programs.
 

@@ -77,12 +77,14 @@ def _bridge(stack, ports):
 @click.option("--append", multiple=True, callback=_pairs, metavar="KEY=VALUE",
               help="A key of the kernel command line: ip= gw= dns= hostname= main=")  # fmt: skip
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Capture the guest's frames.")
+@click.option("--keylog", type=click.Path(dir_okay=False),
+              help="Write the TLS keys: Wireshark then reads the capture.")  # fmt: skip
 @click.option("--disk", "disks", multiple=True, metavar="FILE[,SIZE][,ro]",
               help="A disk to keep files on; made with 64M when it is not there.")  # fmt: skip
 @click.option("--image", type=click.Path(exists=True, dir_okay=False), help="An ELF to boot.")
 @click.option("--machine", type=click.Choice(list(qemu.MACHINES)), default="q35")
 @click.option("--pty", is_flag=True, help="Leave the console on a pty, for mpremote.")
-def run(program, ports, net, mem, append, pcap, disks, image, machine, pty):
+def run(program, ports, net, mem, append, pcap, keylog, disks, image, machine, pty):
     """Boot the image with the console on this terminal; Ctrl-A X leaves.
 
     PROGRAM, a file or a folder with main.py, is mounted at /app and run. The exit status is
@@ -107,6 +109,9 @@ def run(program, ports, net, mem, append, pcap, disks, image, machine, pty):
         extra = []
         if pcap and net == "bridge":
             extra = ["-object", f"filter-dump,id=dump0,netdev=net0,file={pcap}"]
+        if keylog:
+            append = {**(append or {}), "keylog": "debugcon"}
+            extra += ["-debugcon", f"file:{keylog}"]
         argv = qemu.command_line(
             image, accel=chosen, machine=machine, mem=mem, append=append, initrd=initrd,
             net=attachments, disks=disks, extra=extra,

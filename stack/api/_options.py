@@ -3,14 +3,15 @@
 from stack.api import socket as m
 from stack.core import errors
 from stack.core.errors import POLLERR
-from stack.net import addr
 
 
 def set(s, level, name, value):
     """value: an int, or bytes as C would lay it out. OSError(ENOPROTOOPT) for an unknown option."""
-    if (level, name) in ((m.IPPROTO_IP, m.IP_ADD_MEMBERSHIP), (m.IPPROTO_IP, m.IP_DROP_MEMBERSHIP)):
-        _membership(s, name == m.IP_ADD_MEMBERSHIP, value)
-        return
+    if level in (m.IPPROTO_IP, m.IPPROTO_IPV6):
+        from stack.api import _multicast
+
+        if _multicast.set(s, level, name, value):
+            return
     if level == m.SOL_SOCKET and name == m.SO_LINGER:
         _linger(s, value)
         return
@@ -34,15 +35,19 @@ def set(s, level, name, value):
             raise OSError(_NOPROTOOPT)
     elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
         _set_tcp(s, name, n)
-    elif level == m.IPPROTO_IP and name in _IP_ACCEPTED:
+    elif level == m.IPPROTO_IPV6 and name == m.IPV6_V6ONLY and s._af == m.AF_INET6:
+        if s._bound is not None or s._ep is not None:
+            raise OSError(errors.EINVAL)
+        s._v6only = bool(n)
+    elif (level, name) in _ACCEPTED:
         pass
     else:
         raise OSError(_NOPROTOOPT)
 
 
 _NOPROTOOPT = 92
-# Taken without effect: the stack sends TTL 64, and groups from the default interface.
-_IP_ACCEPTED = (m.IP_TOS, m.IP_TTL, m.IP_MULTICAST_IF, m.IP_MULTICAST_TTL, m.IP_MULTICAST_LOOP)
+# Taken without effect: the stack sends with TTL 64 and class 0, or the hop limit of routers.
+_ACCEPTED = ((m.IPPROTO_IP, m.IP_TOS), (m.IPPROTO_IP, m.IP_TTL), (m.IPPROTO_IPV6, 16))
 _KEEP = {
     m.TCP_KEEPIDLE: ("keepidle_us", 1000000),
     m.TCP_KEEPINTVL: ("keepintvl_us", 1000000),
@@ -86,6 +91,8 @@ def get(s, level, name):
             if _connected(s):
                 return s._ep.rcv.limit if name == m.SO_RCVBUF else s._ep.snd.limit
             return 65536
+    elif level == m.IPPROTO_IPV6 and name == m.IPV6_V6ONLY:
+        return int(s._v6only)
     elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
         if name == m.TCP_NODELAY:
             return int(s._nodelay)
@@ -113,52 +120,3 @@ def _linger(s, value):
         s._linger = int.from_bytes(value[4:8], "little")
     else:
         s._linger = -1
-
-
-def _membership(s, join, value):
-    """struct ip_mreq: the group, then the address of the interface (0: the default one)."""
-    if s._type != m.SOCK_DGRAM or len(value) < 8:
-        raise OSError(errors.EINVAL)
-    group = int.from_bytes(bytes(value[:4]), "big")
-    local = int.from_bytes(bytes(value[4:8]), "big")
-    if not addr.is_multicast(group):
-        raise OSError(errors.EINVAL)
-    rt = s._rt
-    rt.lock()
-    try:
-        host = rt.host
-        for iface in host.interfaces:
-            if not iface.loopback and (not local or iface.addr == local):
-                break
-        else:
-            raise OSError(errors.ENODEV)
-        # RFC 1112, section 6.4: the low 23 bits below 01-00-5E.
-        mac = 0x01005E000000 | group & 0x7FFFFF
-        groups = s._groups
-        key = (group, iface.name)
-        if join:
-            if groups is None:
-                groups = s._groups = {}
-            if key in groups:
-                raise OSError(errors.EADDRINUSE)
-            iface.link.join(mac)
-            host.ip.join(group)
-            groups[key] = iface
-        else:
-            if not groups or key not in groups:
-                raise OSError(errors.EADDRNOTAVAIL)
-            leave(s, key)
-    finally:
-        rt.unlock()
-
-
-def leave(s, key):
-    iface = s._groups.pop(key)
-    group = key[0]
-    iface.link.leave(0x01005E000000 | group & 0x7FFFFF)
-    s._rt.host.ip.leave(group)
-
-
-def leave_all(s):
-    for key in list(s._groups):
-        leave(s, key)

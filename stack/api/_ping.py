@@ -2,9 +2,9 @@
 
 import errno
 
+from stack.api import _address
 from stack.core.errors import POLLIN
 from stack.core.timers import NEVER
-from stack.net import addr
 
 
 class PingResult:
@@ -30,12 +30,9 @@ class PingResult:
 
 def steps(rt, host, count, interval, size, timeout, quiet):
     """Ping `host`; a line each unless quiet. Ends with a PingResult. OSError."""
-    try:
-        address = addr.parse(host)
-    except ValueError:
-        from stack.api import _resolve
+    from stack.api import _resolve
 
-        address = addr.parse((yield from _resolve.address_steps(rt, host)))
+    address = (yield from _resolve.lookup_steps(rt, host))[0]
     result = PingResult(host)
     rt.lock()
     try:
@@ -51,7 +48,7 @@ def steps(rt, host, count, interval, size, timeout, quiet):
                 result.received += 1
                 result.rtts.append(ping.rtt_us / 1000)
             if not quiet:
-                print(_line(ping, addr.format(address)))
+                print(_line(ping, _address.text(address, ping._path)))
             if result.sent >= count:
                 return result
             again = began + int(interval * 1000000)

@@ -30,6 +30,8 @@ class Pollable(io.IOBase):
     _keepalive = False
     _read_shut = False
     _groups = None
+    _multicast = None
+    _proto = 0
     _waker = None
     _poll_entry = None
 

@@ -6,7 +6,8 @@ from stack.api import _address, _streams
 from stack.core.errors import POLLIN
 from stack.dns import hosts, message
 from stack.dns.stub import TIMEOUT, UDP, Resolver
-from stack.net import addr
+from stack.net import addr, addr6, select6
+from stack.net.addr6 import V6
 
 _PORT = const(53)
 # When neither the command line nor DHCP names a server.
@@ -39,15 +40,24 @@ def make(rt):
 
 
 def servers(rt):
-    """The addresses (ints) to ask: as configured, else from DHCP, else two public ones."""
+    """The addresses (ints) to ask: as configured, else from DHCP and routers, else public ones."""
     return rt.dns_servers or rt.host.dns or [addr.parse(s) for s in _DEFAULT_SERVERS]
+
+
+def search(rt):
+    """The domains that DHCP and routers named."""
+    found = [rt.host.domain] if rt.host.domain else []
+    for i in rt.host.interfaces:
+        names = sorted(i.auto.search) + i.auto.dhcp_search
+        found.extend([d for d in names if d not in found])
+    return found
 
 
 def answer_steps(rt, name, type):
     """Ask for records. Ends with an Answer; OSError(-3) when no server answered, ValueError."""
     resolver = rt.resolver
     resolver.servers = servers(rt)
-    resolver.search = [rt.host.domain] if rt.host.domain else []
+    resolver.search = search(rt)
     r = resolver.start(name, type, rt.now())
     if not r.done:
         yield from _ask(rt, r)
@@ -56,68 +66,179 @@ def answer_steps(rt, name, type):
     return Answer(r)
 
 
-def address_steps(rt, name):
-    """The first IPv4 address of a name, as text. OSError(-2) if it has none, (-3) try again."""
+def address_steps(rt, name, af=0):
+    """The first address of a name, as text. OSError(-2) if it has none, (-3) try again."""
+    return _address.text((yield from lookup_steps(rt, name, af))[0])
+
+
+def lookup_steps(rt, name, af=0):
+    """The addresses of a name (ints), the best first (RFC 6724). OSError(-2), (-3).
+
+    af 0: of the families for which this host has an address of its own.
+    """
+    a = _address.literal(rt, name)
+    if a >= 0:
+        if af and _address.family(a) != af:
+            raise OSError(_address.EAI_NONAME)
+        return [a]
+    types = [t for t, f in _TYPES if f == af or (not af and _usable(rt, f))]
+    if not types:
+        types = [message.A]
+    found = []
     code = _address.EAI_NONAME
-    try:
-        answer = yield from answer_steps(rt, name, message.A)
+    for answer in (yield from _answers(rt, name, types)):
+        if answer is None:
+            code = _address.EAI_AGAIN
+            continue
         for record in answer.records:
-            if record.type == message.A:
-                return record.data
+            if record.type in types:
+                found.append(_number(rt, record))
         if answer.rcode not in (message.NOERROR, message.NXDOMAIN):
             code = _address.EAI_AGAIN
+    if not found:
+        raise OSError(code)
+    return order(rt, found)
+
+
+_TYPES = ((message.AAAA, _address.AF_INET6), (message.A, _address.AF_INET))
+
+
+def _usable(rt, af):
+    """True if a card has an address of the family (RFC 3493: AI_ADDRCONFIG)."""
+    for i in rt.host.interfaces:
+        if not i.loopback:
+            if af == _address.AF_INET:
+                if i.addr:
+                    return True
+            else:
+                for a in i.auto.addresses:
+                    if a.state > 0 and a.origin != "link":
+                        return True
+    return False
+
+
+def _number(rt, record):
+    if record.type == message.A:
+        return addr.parse(record.data)
+    return rt.host.ip6.addresses.handle(addr6.parse(record.data)[0])
+
+
+def order(rt, found):
+    """Addresses sorted by RFC 6724, section 6, each with the source that it would have."""
+    if rt.prefer == 4:
+        return [a for a in found if a < V6] + [a for a in found if a >= V6]
+    pairs = []
+    ip = rt.host.ip
+    for a in found:
+        path = ip.path(a)
+        if a < V6:
+            source = select6.mapped(path.src) if path is not None else None
+            pairs.append((select6.mapped(a), source, a))
+        else:
+            raw = rt.host.ip6.addresses.bytes(a)
+            pairs.append((raw, bytes(path.src_raw) if path is not None else None, a))
+    return [p[2] for p in select6.sort(pairs)]
+
+
+def _answers(rt, name, types):
+    """Steps: an Answer for each type, None where no server answered; asked side by side."""
+    resolver = rt.resolver
+    resolver.servers = servers(rt)
+    resolver.search = search(rt)
+    asked = []
+    try:
+        asked = [_Question(rt, resolver.start(name, t, rt.now())) for t in types]
     except ValueError:
         pass  # it is no name
-    raise OSError(code)
+    try:
+        while True:
+            open = [q for q in asked if not q.r.done]
+            if not open:
+                break
+            moved = False
+            for q in open:
+                moved = (yield from q.move()) or moved
+            if not moved:
+                open = [q for q in open if not q.r.done]
+                ends = [q.carrier.endpoint for q in open if q.carrier is not None]
+                until = min([q.r.poll_at() for q in open])
+                if ends and rt.now() < until:
+                    from stack.api import _connect
+
+                    yield _connect._one(ends), POLLIN, until
+    finally:
+        for q in asked:
+            q.close()
+    return [None if q.r.rcode == TIMEOUT else Answer(q.r) for q in asked]
 
 
 def _ask(rt, r):
     """Carry the machine's messages until it is done."""
-    carrier = None
+    q = _Question(rt, r)
     try:
         while not r.done:
-            t = r.transmit()
-            if t is not None:
-                if carrier is not None:
-                    carrier.close()
-                    carrier = None
-                transport, server, data = t
-                try:
-                    if transport == UDP:
-                        carrier = _Datagrams(rt, server, data)
-                    else:
-                        carrier = _streams.TcpStream(rt)
-                        yield from carrier.connect(server, _PORT, r.poll_at())
-                        yield from carrier.send_until(data, r.poll_at())
-                except OSError:
-                    r.on_failed(rt.now())
-                    continue
-            yield from _step(rt, r, carrier)
+            if not (yield from q.move()) and not r.done:
+                yield q.carrier.endpoint, POLLIN, r.poll_at()
     finally:
-        if carrier is not None:
-            carrier.close()
+        q.close()
 
 
-def _step(rt, r, carrier):
-    """Take in what has come, or wait for it."""
-    try:
-        buf = carrier.receive()
-    except OSError:
-        r.on_failed(rt.now())
-        return
-    if buf is None:
-        now = rt.now()
-        if now >= r.poll_at():
-            r.on_timer(now)
+class _Question:
+    """One resolution under way, and what carries its messages."""
+
+    def __init__(self, rt, r):
+        self._rt = rt
+        self.r = r
+        self.carrier = None
+
+    def move(self):
+        """Steps: send what is to be sent, take in what has come. False: nothing to do but wait."""
+        rt = self._rt
+        r = self.r
+        if r.done:
+            return False
+        t = r.transmit()
+        if t is not None:
+            self.close()
+            transport, server, data = t
+            try:
+                if transport == UDP:
+                    self.carrier = _Datagrams(rt, server, data)
+                else:
+                    self.carrier = c = _streams.TcpStream(rt)
+                    yield from c.connect(server, _PORT, r.poll_at())
+                    yield from c.send_until(data, r.poll_at())
+            except OSError:
+                r.on_failed(rt.now())
+            return True
+        return self._take()
+
+    def _take(self):
+        rt = self._rt
+        r = self.r
+        try:
+            buf = self.carrier.receive()
+        except OSError:
+            r.on_failed(rt.now())
+            return True
+        if buf is None:
+            now = rt.now()
+            if now >= r.poll_at():
+                r.on_timer(now)
+                return True
+            return False
+        if not self.carrier.is_stream:
+            r.on_datagram(buf, self.carrier.server, rt.now())
+        elif buf:
+            r.on_stream(buf, rt.now())
         else:
-            yield carrier.endpoint, POLLIN, r.poll_at()
-        return
-    if not carrier.is_stream:
-        r.on_datagram(buf, carrier.server, rt.now())
-    elif buf:
-        r.on_stream(buf, rt.now())
-    else:
-        r.on_failed(rt.now())
+            r.on_failed(rt.now())
+        return True
+
+    def close(self):
+        if self.carrier is not None:
+            self.carrier.close()
+            self.carrier = None
 
 
 class _Datagrams:
@@ -132,7 +253,8 @@ class _Datagrams:
         rt.lock()
         try:
             now = rt.now()
-            self.endpoint = e = rt.host.udp.open(0, 0, now)
+            any = addr6.ANY if server >= V6 else 0
+            self.endpoint = e = rt.host.udp.open(any, 0, now)
             e.connect(server, _PORT)
             e.send_to(data, 0, len(data), 0, 0, now)  # no room: the machine sends it again
             rt.kick(now)

@@ -48,6 +48,7 @@ class Runtime:
         self._countdown = _SCAN_EVENTS
         self.hostname = host.hostname
         self.in_main = False
+        self.prefer = 6  # 4: IPv4 addresses of a name first; 6: as RFC 6724 orders them
         self.dns_servers = []  # as configured; empty: what DHCP said, else the defaults
         # Lent under the lock to who needs bytes for a moment.
         self.scratch = hw.dma(65536 if hw.ram() >= 64 << 20 else 8192)

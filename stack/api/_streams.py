@@ -22,6 +22,11 @@ class TcpStream:
         self._slot = -1
         self._guard = None
 
+    def adopt(self, e):
+        """Take over an established connection."""
+        self.endpoint = e
+        self._slot, self._guard = self._rt.guards.take(e)
+
     def connect(self, address, port, deadline):
         """Steps: connect to an int address. OSError."""
         rt = self._rt

@@ -233,8 +233,8 @@ class TlsEndpoint:
             self.failure = OSError(errors.EBADF)
 
     def __getattr__(self, name):
-        # Addresses, nodelay, keepalive, state.
-        if name[0] == "_":
+        # Addresses, nodelay, keepalive, state; not the rings, which hold what is encrypted.
+        if name[0] == "_" or name in ("rcv", "snd"):
             raise AttributeError(name)
         return getattr(self._below, name)
 

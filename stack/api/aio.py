@@ -8,7 +8,7 @@ Each returns what its twin in `net` returns and never blocks other tasks. With
 stream=True a response's read(n) and readinto(buf) are awaited too.
 """
 
-from stack.api import _ping, _runtime
+from stack.api import _address, _ping, _runtime
 from stack.api import dns as _dns
 from stack.api import http as _http
 
@@ -26,8 +26,13 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
 def _addrinfo_steps(rt, host, port, rest):
     from stack.api import _resolve, socket
 
-    text = (yield from _resolve.address_steps(rt, host)) if host else host
-    return socket.getaddrinfo(text, port, *rest)
+    if not host:
+        return socket.getaddrinfo(host, port, *rest)
+    found = yield from _resolve.lookup_steps(rt, host, rest[0])
+    out = []
+    for a in found:
+        out.extend(socket.getaddrinfo(_address.text(a), port, *rest))
+    return out
 
 
 class dns:

@@ -8,9 +8,8 @@
 `net.aio.dns` has the same resolve and query to be awaited.
 """
 
-from stack.api import _resolve, _runtime
+from stack.api import _address, _resolve, _runtime
 from stack.dns import message
-from stack.net import addr
 
 
 def resolve(name, type=None):
@@ -29,8 +28,15 @@ def servers(new=None):
     """The servers' addresses; given a list, use those from now on ([]: DHCP's again)."""
     rt = _runtime.current()
     if new is not None:
-        rt.dns_servers = [addr.parse(s) for s in new]
-    return [addr.format(s) for s in _resolve.servers(rt)]
+        rt.dns_servers = [_server(rt, s) for s in new]
+    return [_address.text(s) for s in _resolve.servers(rt)]
+
+
+def _server(rt, text):
+    a = _address.literal(rt, text)
+    if a < 0:
+        raise ValueError("not an address: %s" % text)
+    return a
 
 
 def cache():

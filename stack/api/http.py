@@ -10,10 +10,9 @@ roots, or a PEM or its path, or an ssl.SSLContext; False checks nothing. `net.ai
 the same to be awaited.
 """
 
-from stack.api import _address, _runtime
-from stack.api._streams import TcpStream, deadline_of
+from stack.api import _connect, _runtime
+from stack.api._streams import deadline_of
 from stack.http import client
-from stack.net import addr
 
 TIMEOUT_S = 30
 
@@ -28,13 +27,7 @@ class Transport:
     def connect(self, url, timeout):
         rt = self._rt
         deadline = deadline_of(rt, timeout)
-        if ":" in url.host:
-            raise OSError(_address.EAI_FAMILY)
-        from stack.api import _resolve
-
-        address = addr.parse((yield from _resolve.address_steps(rt, url.host)))
-        stream = TcpStream(rt)
-        yield from stream.connect(address, url.port, deadline)
+        stream = yield from _connect.stream_steps(rt, url.host, url.port, deadline)
         if url.scheme == "https":
             from stack.api import tls
 

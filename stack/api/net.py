@@ -8,7 +8,7 @@
 Not implemented yet: websocket; wifi says that there is no such interface.
 """
 
-from stack.api import _runtime
+from stack.api import _address, _runtime
 from stack.core import errors
 from stack.net import addr
 
@@ -46,7 +46,7 @@ def interfaces():
                 "name": i.name,
                 "mac": mac_text(i.mac),
                 "ip4": addr.format_cidr(i.addr, i.prefix) if i.addr else None,
-                "ip6": None,
+                "ip6": [a.text() for a in i.auto.addresses if a.state > 0],
                 "mtu": i.mtu,
                 "up": i.up,
                 "driver": getattr(i.device, "driver", "none"),
@@ -64,8 +64,8 @@ def connections():
     rt = _runtime.current()
     rt.lock()
     try:
-        found = [e.info() for e in rt.host.tcp.connections()]
-        found.extend([e.info() for e in rt.host.udp.endpoints()])
+        all = rt.host.tcp.connections() + rt.host.udp.endpoints() + rt.host.rawip.endpoints()
+        found = [_info(e) for e in all]
     finally:
         rt.unlock()
     for d in found:
@@ -73,12 +73,24 @@ def connections():
             a = d.pop(end + "_addr", None)
             port = d.pop(end + "_port", 0)
             if a is not None:
-                d[end] = "%s:%d" % (addr.format(a), port)
+                d[end] = ("[%s]:%d" if ":" in a else "%s:%d") % (a, port)
     return found
 
 
+def _info(e):
+    """What an endpoint says of itself, its addresses as text."""
+    d = e.info()
+    path = getattr(e, "path", None)
+    for end in ("local_addr", "remote_addr"):
+        if end in d:
+            d[end] = _address.text(d[end], path)
+    return d
+
+
 def neighbors():
-    """Who is near: dicts with interface, mac, ip4 (None: only seen), state, and age in seconds."""
+    """Who is near: dicts with interface, mac, ip4 and ip6 (one, or none: only seen), state, and
+    age in seconds.
+    """
     from stack.link import arp
 
     rt = _runtime.current()
@@ -93,10 +105,14 @@ def neighbors():
             for e in i.arp.entries():
                 known.add(e.mac)
                 ip4 = addr.format(e.addr)
-                found.append((i.name, e.mac, ip4, arp.NAMES[e.state], now - e.heard))
+                found.append((i.name, e.mac, ip4, None, arp.NAMES[e.state], now - e.heard))
+            for e in i.nd.entries():
+                known.add(e.mac)
+                ip6 = _address.text_of(rt, e.ip6)
+                found.append((i.name, e.mac, None, ip6, arp.NAMES[e.state], now - e.heard))
             for mac, age in i.link.seen(now):
                 if mac not in known:
-                    found.append((i.name, mac, None, "seen", age))
+                    found.append((i.name, mac, None, None, "seen", age))
     finally:
         rt.unlock()
     return [
@@ -104,16 +120,18 @@ def neighbors():
             "interface": name,
             "mac": mac_text(mac) if mac else None,
             "ip4": ip4,
+            "ip6": ip6,
             "state": state,
             "age": age // 1000000,
         }
-        for name, mac, ip4, state, age in found
+        for name, mac, ip4, ip6, state, age in found
     ]
 
 
 def routes():
     """The routes, as text."""
-    return [repr(r) for r in _runtime.current().host.ip.routes]
+    host = _runtime.current().host
+    return [repr(r) for r in host.ip.routes] + [repr(r) for r in host.ip6.routes]
 
 
 def stats():

@@ -1,15 +1,17 @@
 """network: MicroPython's interface objects, and the host's name and country.
 
 `LAN(n)` is the n-th card. Setting an address by hand ends DHCP and the other way
-round. Not implemented: dhcp6, autoconf6, addr6, gw6 (IPv6), phy options (accepted).
+round. Not implemented: setting DNS by DHCPv6's flag alone, phy options (accepted).
 """
 
 from micropython import const
 
 from stack import config as _config
-from stack.api import _runtime
+from stack.api import _address, _runtime
 from stack.core import errors
+from stack.core.timers import NEVER
 from stack.net import addr as _addr
+from stack.net import addr6
 
 STAT_LINK_DOWN = const(0)
 STAT_CONNECTING = const(1)
@@ -58,13 +60,17 @@ class LAN:
         self.active(False)
 
     def isconnected(self):
-        """True when the link is up and there is an address."""
-        return self._iface.up and self._iface.addr != 0
+        """True when the link is up and there is an address (of IPv6: more than a link-local)."""
+        return self._iface.up and self._has_address()
+
+    def _has_address(self):
+        i = self._iface
+        return i.addr != 0 or any([a.state > 0 and a.origin != "link" for a in i.auto.addresses])
 
     def status(self, _param=None):
         if not self._iface.up:
             return STAT_LINK_DOWN
-        return STAT_GOT_IP if self._iface.addr else STAT_CONNECTING
+        return STAT_GOT_IP if self._has_address() else STAT_CONNECTING
 
     def ifconfig(self, new=None):
         """(address, netmask, gateway, DNS server); set them, or "dhcp"."""
@@ -78,7 +84,10 @@ class LAN:
         self._configure("static", address, _addr.prefix_of(netmask), gateway, dns)
 
     def ipconfig(self, param=None, **values):
-        """Get `addr4 gw4 dhcp4 has_dhcp4`, or set addr4=, gw4=, dhcp4=."""
+        """Get `addr4 gw4 dhcp4 has_dhcp4 addr6 gw6 autoconf6 has_autoconf6 dhcp6`, or set
+        addr4=, gw4=, dhcp4=, addr6=, gw6=, autoconf6=. addr6 is a list of (address, state,
+        preferred lifetime s, valid lifetime s), set as "ADDR/LEN".
+        """
         if param is not None:
             return self._get(param)
         for name, value in values.items():
@@ -97,6 +106,27 @@ class LAN:
         if param == "has_dhcp4":
             client = host.dhcp(i)
             return client is not None and client.lease is not None
+        return self._get6(param)
+
+    def _get6(self, param):
+        i = self._iface
+        auto = i.auto
+        now = self._rt.now()
+        if param == "addr6":
+            return [
+                (addr6.format(a.raw), a.state, _left(a.preferred_until, now),
+                 _left(a.valid_until, now))
+                for a in auto.addresses
+            ]  # fmt: skip
+        if param == "gw6":
+            route = self._rt.host.ip6.routes.default(i)
+            return _address.text_of(self._rt, route.gateway_raw) if route is not None else "::"
+        if param == "autoconf6":
+            return auto.mode == "auto"
+        if param == "has_autoconf6":
+            return any([a.state > 0 and a.origin == "auto" for a in auto.addresses])
+        if param == "dhcp6":
+            return auto.mode == "auto" and (auto.managed or auto.other)
         raise ValueError("unknown config param")
 
     def _set(self, name, value):
@@ -110,6 +140,15 @@ class LAN:
             self._configure("static", address, prefix)
         elif name == "gw4":
             self._set_gateway(_addr.parse(value))
+        elif name == "addr6":
+            raw, length = addr6.parse_cidr(value)
+            self._configure6("static" if any(raw) else "none", raw, 64 if length == 128 else length)
+        elif name == "gw6":
+            self._set_gateway6(value)
+        elif name == "autoconf6":
+            self._configure6("auto" if value else "none")
+        elif name == "dhcp6":
+            pass  # whether there is DHCPv6 is the routers' to say
         else:
             raise ValueError("unknown config param")
 
@@ -120,6 +159,29 @@ class LAN:
             now = rt.now()
             rt.host.configure(self._iface, mode, now, address, prefix, gateway, dns)
             rt.kick(now)
+        finally:
+            rt.unlock()
+
+    def _configure6(self, mode, raw=None, length=0):
+        rt = self._rt
+        rt.lock()
+        try:
+            now = rt.now()
+            rt.host.configure6(self._iface, mode, now, raw, length)
+            rt.kick(now)
+        finally:
+            rt.unlock()
+
+    def _set_gateway6(self, text):
+        rt = self._rt
+        i = self._iface
+        raw = addr6.with_zone(addr6.parse(text)[0], i.index)
+        rt.lock()
+        try:
+            routes = rt.host.ip6.routes
+            routes.remove(addr6.UNSPECIFIED, 0, None, i)
+            if not addr6.is_unspecified(raw):
+                routes.add(addr6.UNSPECIFIED, 0, raw, i)
         finally:
             rt.unlock()
 
@@ -174,25 +236,38 @@ def country(code=None):
 
 
 def ipconfig(param=None, **values):
-    """Get or set what is the whole host's: dns (an address), prefer (4)."""
+    """Get or set what is the whole host's: dns (an address), prefer (4: IPv4 addresses of a
+    name first, 6: as RFC 6724 orders them).
+    """
     rt = _runtime.current()
     if param == "dns":
         from stack.api import _resolve
 
-        return _addr.format(_resolve.servers(rt)[0])
+        return _address.text(_resolve.servers(rt)[0])
     if param == "prefer":
-        return 4
+        return rt.prefer
     if param is not None:
         raise ValueError("unknown config param")
     for name, value in values.items():
         if name == "dns":
-            rt.dns_servers = [_addr.parse(value)]
-        elif name != "prefer":
+            rt.dns_servers = [_address.literal(rt, value)]
+        elif name == "prefer":
+            if value not in (4, 6):
+                raise ValueError("prefer 4 or 6")
+            rt.prefer = value
+        else:
             raise ValueError("unknown config param")
 
 
+def _left(until, now):
+    """Seconds until a time, 0 for none to come, -1 for ever."""
+    return -1 if until >= NEVER else max(0, (until - now) // 1000000)
+
+
 def route():
-    return [repr(r) for r in _runtime.current().host.routes]
+    from stack.api import net
+
+    return net.routes()
 
 
 def __getattr__(name):

@@ -11,13 +11,13 @@ _UNIX = 2208988800  # 1970 in NTP's seconds, which begin in 1900
 
 def time_us():
     """Microseconds since 1970 as the server has them. OSError."""
-    address = socket.getaddrinfo(host, 123)[0][-1]
+    af, _, _, _, address = socket.getaddrinfo(host, 123)[0]
     query = bytearray(48)
     query[0] = 0x23  # version 4, client
     # RFC 4330, section 5: the answer must repeat what we sent as our time.
     stamp = hw.ticks_us().to_bytes(8, "big")
     query[40:48] = stamp
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s = socket.socket(af, socket.SOCK_DGRAM)
     try:
         s.settimeout(timeout)
         s.connect(address)

@@ -30,6 +30,10 @@ CERT_REQUIRED = const(2)
 # A peer that has not shaken hands by then is given up, whatever the program waits for.
 _HANDSHAKE_US = const(60000000)
 _FOREIGN_US = const(1000)
+# Requests of MicroPython's C code to a stream, and what a closed one answers.
+_POLL = const(3)
+_CLOSE = const(4)
+POLLNVAL = const(32)
 
 
 class SSLContext:
@@ -115,6 +119,8 @@ class SSLContext:
 
     def set_ciphers(self, ciphers):
         """Only these, in this order: a list of IANA's names. SSLError for one that is unknown."""
+        if not isinstance(ciphers, (list, tuple)):
+            raise TypeError("object '%s' isn't a tuple or list" % type(ciphers).__name__)
         chosen = []
         for name in ciphers:
             known = name.replace("TLS1-3-", "TLS_").replace("-", "_")
@@ -223,12 +229,13 @@ class SSLSocket(socket):
         self._rt = rt = _runtime.current()
         self._type = SOCK_STREAM
         self._sock = sock
+        self._foreign = True  # no connection of ours below
         self.context = context
         self.server_side = bool(server_side)
         self.server_hostname = server_hostname
         rt.lock()
         try:
-            if isinstance(sock, socket):
+            if isinstance(sock, socket) and sock._ep is not None and not sock._listening:
                 below = sock._endpoint()
                 where = "%s:%s" % (below.remote_addr, below.remote_port)
             else:
@@ -238,18 +245,16 @@ class SSLSocket(socket):
                 where = ""
             machine = context.machine(server_side, server_hostname, where, early_data)
             self._ep = TlsEndpoint(rt, below, machine)
-            if isinstance(sock, socket):
-                self._foreign = False
-                self._waker = sock._waker
+            self._foreign = not where
             rt.kick(rt.now())
         finally:
             rt.unlock()
 
-    _foreign = True
-
-    def _describe(self):
-        m = self._ep.machine
-        return "%s over %r" % (m.suite.name if m.suite else "handshake", self._sock)
+    def __repr__(self):
+        if self._closed:
+            return "<SSLSocket closed>"
+        suite = self._ep.machine.suite
+        return "<SSLSocket %s over %r>" % (suite.name if suite else "handshake", self._sock)
 
     def do_handshake(self):
         """Wait until the handshake is done, also if the socket does not block. OSError."""
@@ -331,6 +336,18 @@ class SSLSocket(socket):
     def _take_line(self, buf, n):
         self._check_open()
         return self._take(buf, 0, self._ep.find(b"\n", n) or 1)
+
+    def ioctl(self, request, arg):
+        if self._closed and request in (_POLL, _CLOSE):
+            return POLLNVAL if request == _POLL else 0
+        if request not in (_POLL, _CLOSE):
+            raise OSError(errors.EINVAL)
+        rt = self._rt
+        rt.lock()  # `events` runs the machine
+        try:
+            return super().ioctl(request, arg)
+        finally:
+            rt.unlock()
 
     def settimeout(self, value):
         super().settimeout(value)

@@ -103,7 +103,12 @@ def for_http(verify):
 
     if isinstance(verify, ssl.SSLContext):
         return verify
-    c = _http_contexts.get(verify)
+    key = verify
+    if isinstance(verify, str) and not _is_pem(verify):
+        import os
+
+        key = verify, os.stat(verify)[6:9:2]  # another file by its size or time
+    c = _http_contexts.get(key)
     if c is None:
         if verify is None or verify is True:
             c = context()
@@ -113,7 +118,7 @@ def for_http(verify):
             c = context(roots=verify)
         while len(_http_contexts) >= _HTTP_CONTEXTS:
             _http_contexts.popitem()
-        _http_contexts[verify] = c
+        _http_contexts[key] = c
     return c
 
 
@@ -158,11 +163,9 @@ def connect(
     from stack.api import socket, ssl
 
     c = context if context is not None else globals()["context"](**options)
-    raw = socket.socket()
+    raw = socket.create_connection((host, port), timeout)
     done = False
     try:
-        raw.settimeout(timeout)
-        raw.connect(socket.getaddrinfo(host, port)[0][-1])
         s = ssl.SSLSocket(raw, c, False, host_name or host, early_data)
         s.do_handshake()
         if early_data and not s._ep.machine.early_data_accepted:

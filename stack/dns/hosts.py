@@ -34,10 +34,13 @@ def lookup(table, name, type):
     found = literal(name)
     if found:
         return [found[1]] if found[0] == type else []
+    local = name == "localhost" or name.endswith(".localhost")
     if name in table:
-        return [text for t, text in table[name] if t == type]
+        listed = [text for t, text in table[name] if t == type]
+        if listed or not local:
+            return listed
     # RFC 6761, section 6.3: "Name resolution APIs ... SHOULD recognize localhost names as
     # special and SHOULD always return the IP loopback address".
-    if name == "localhost" or name.endswith(".localhost"):
+    if local:
         return ["127.0.0.1"] if type == A else ["::1"] if type == AAAA else []
     return None

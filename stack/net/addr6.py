@@ -240,7 +240,7 @@ class Addresses:
         self._handles = [0] * (_SETS * _WAYS)
         self._victim = bytearray(_SETS)
         self._scratch = bytearray(16)
-        self._kept = {}  # handle -> bytes: our own and what was configured
+        self._kept = {ANY: UNSPECIFIED}  # handle -> bytes: our own and what was configured
 
     def handle(self, buf, off=0, zone=0):
         """The int of the address at buf[off:]; `zone`: the index of the interface, for link-local.

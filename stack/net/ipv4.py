@@ -6,8 +6,9 @@ RFC 791; RFC 1122, section 3.2.1 (martians, options, TTL, broadcasts); RFC 1812,
 A destination that is one of our addresses is accepted on whatever interface it comes in
 (the weak end system model of RFC 1122, section 3.3.4.2, as Linux has it).
 
-Not implemented: forwarding, sending options, path MTU discovery (so DF is not set),
-groups beyond those that a program joins at the link.
+RFC 1191 (path MTU discovery: DF is set on all that fits the path, what does not is cut).
+
+Not implemented: forwarding, sending options; a path MTU below 552, where DF stays set.
 """
 
 from micropython import const
@@ -18,6 +19,7 @@ from stack.core.mem import copy
 from stack.link.neighbors import Neighbor, permanent
 from stack.net import addr as _addr
 from stack.net.addr6 import V6
+from stack.net.pmtu import PathMtu
 from stack.net.reassembly import Reassembly
 from stack.wire import ethernet
 from stack.wire import ipv4 as wire
@@ -26,8 +28,16 @@ UNICAST = const(1)
 BROADCAST = const(2)
 MULTICAST = const(3)
 
+_ALL_SYSTEMS = const(0xE0000001)
+
 _HEADERS = const(34)  # Ethernet and IPv4
-_TTL = const(64)
+_WORDS = const(0x4000 << 24 | 64 << 8)  # DF and TTL, as emit_from wants them
+_NO_DF = const(0xFFFFFF)
+
+# RFC 1191, section 7.1: what to try when a router names no MTU. Not below what Linux takes.
+_PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006)
+_MIN_PMTU = const(552)
+_BASE_PMTU = const(1200)  # RFC 8899, section 5.1.2: BASE_PLPMTU
 
 # Paths kept ready, of about 400 bytes: 100 KB. Beyond that the cache starts anew, and
 # whoever holds a path goes on using it.
@@ -57,7 +67,7 @@ class Path:
         self.header = wire.HEADER_LEN
         # RFC 6864, section 4.3; where it starts is nobody's business.
         self.ident = ip.random16()
-        self._words = _TTL << 8
+        self._words = _WORDS
         self._template = bytearray(_HEADERS + 2)
         self._hop = self._stamp = self._sum = 0
         self._neighbor = _NOBODY
@@ -65,7 +75,7 @@ class Path:
 
     def set_ttl(self, ttl, tos=0):
         """For a private path only: the others are shared."""
-        self._words = tos << 16 | ttl << 8
+        self._words = 0x4000 << 24 | tos << 16 | ttl << 8
 
     def pseudo(self, proto):
         """The folded sum of addresses and protocol: add the length, fold, and sum the datagram."""
@@ -119,7 +129,7 @@ class Path:
         if now >= e.until and not iface.arp.ready(e, count, now):
             return False
         self.ident = ident = self.ident + 1 & 0xFFFF
-        words = ident << 40 | self._words | proto
+        words = ident << 40 | self._words & _NO_DF | proto
         pos = 0
         while pos < n:
             k = min(piece, n - pos)
@@ -144,6 +154,15 @@ class Path:
             pos += k
         ip.stats.count("ipv4.fragmented")
         return True
+
+    def shrink(self, now):
+        """Nothing of full size gets through, and no router says so (RFC 8899, section 4.3): send
+        less for ten minutes. True if the MTU has become smaller.
+        """
+        if self.iface.loopback or self.mtu <= _BASE_PMTU:
+            return False
+        self.ip.stats.count("ipv4.black_hole")
+        return self.ip.pmtu.lower(self.dst, _BASE_PMTU, now) and self.follow(now)
 
     def _output_big(self, frame, proto, now):
         if not self.follow(now):
@@ -171,6 +190,15 @@ class Path:
             wire.template(self._template, e.mac, self.iface.mac, self.src, self.dst)
             self._stamp = e.stamp
         return True
+
+    def loop(self, path):
+        """Become the way back to ourselves of what goes along `path`."""
+        self.src = path.src
+        self.dst = path.dst
+        self.kind = path.kind
+        self._use(self.ip.loopback)
+        self._neighbor = self.iface.everyone
+        self._words = 1 << 8
 
     def find(self, dst, src):
         """Look up the way to dst; src 0: choose. False when there is none from src."""
@@ -204,23 +232,28 @@ class Path:
             self._neighbor = iface.everyone
         elif kind == MULTICAST:
             self._neighbor = permanent(ethernet.multicast_mac(dst))
-            if self._words == _TTL << 8:
-                self._words = 1 << 8  # RFC 1112, section 6.1
+            if self._words == _WORDS:
+                self._words = 0x4000 << 24 | 1 << 8  # RFC 1112, section 6.1
         if src and not ip.is_local(src):
             return False
         if not src and not own and self._bound is None:
             return False
-        self.iface = iface
         self.src = src or own
         self.dst = dst
         self.kind = kind
-        self.mtu = iface.mtu
+        self._use(iface)
+        return True
+
+    def _use(self, iface):
+        src = self.src
+        dst = self.dst
+        self.iface = iface
+        self.mtu = self.ip.pmtu.get(dst, iface.mtu)
         self.caps = iface.device.caps
         self.gso_max = iface.device.gso_max
         self._stamp = 0
-        self._sum = _fold((self.src >> 16) + (self.src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF))
-        self.epoch = ip.routes.epoch
-        return True
+        self._sum = _fold((src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF))
+        self.epoch = self.ip.routes.epoch
 
 
 def _fold(s):
@@ -251,6 +284,7 @@ class Ipv4:
         self.v6 = None  # the Ipv6 beside it, to which handles (addr6.V6 and above) are passed
         self.handlers = {}
         self.reassembly = Reassembly(buffers, stats, timers)
+        self.pmtu = PathMtu(routes, timers)
         self._hdr = wire.Ipv4()
         self._quoted = wire.Ipv4()
         self._src = self._dst = -1  # of the last packet that was welcome, both unicast
@@ -282,8 +316,11 @@ class Ipv4:
         # A packet like the one before, from and to the same address, is as welcome as it was.
         if iface.to_group or h.src != self._src or h.dst != self._dst:
             h.kind = UNICAST
-            if not iface.loopback and not self._welcome(h, iface):
-                return
+            if not iface.loopback:
+                if not self._welcome(h, iface):
+                    return
+            elif h.dst >> 28 == 14:
+                h.kind = MULTICAST  # our own, come back
         if f.off - h.start > 20:
             why = h.bad_options(f.buf)
             if why is not None:
@@ -347,12 +384,33 @@ class Ipv4:
         # Only the first fragment has the ports.
         if h.frag & 0x1FFF:
             return False
+        if code == errors.EMSGSIZE:
+            mtu = self._on_too_big(h, mtu, now)
+            if not mtu:
+                return False
         h.mtu = mtu
         handler = self.handlers.get(h.proto)
         if handler is None:
             return False
         handler.on_error(code, h, f, now)
         return True
+
+    def _on_too_big(self, h, mtu, now):
+        """RFC 1191, sections 5 and 6.3: the new MTU of the path to h.dst. 0: not believed."""
+        size = be.get16(h.buf, h.start + 2)
+        # Only about a path that we use, and a packet larger than what is said to fit.
+        if h.dst not in self._paths or mtu >= size:
+            return 0
+        if mtu < 68:
+            mtu = _MIN_PMTU
+            for plateau in _PLATEAUS:
+                if plateau < size:
+                    mtu = plateau
+                    break
+        if mtu < _MIN_PMTU:
+            mtu = _MIN_PMTU
+        self.pmtu.lower(h.dst, mtu, now)
+        return mtu
 
     def on_unresolved(self, f, now):
         """The neighbour of a frame does not answer; f is at its Ethernet header."""
@@ -386,6 +444,12 @@ class Ipv4:
         p = Path(self)
         p._bound = iface
         return p if p.find(dst, src) else None
+
+    def loop_path(self, path):
+        """The way of a copy for ourselves of what goes along `path` to a group; good for now."""
+        p = Path(self)
+        p.loop(path)
+        return p
 
     def broadcast_path(self, iface):
         """The Path to 255.255.255.255 out of iface, which need not have an address."""
@@ -445,6 +509,23 @@ class Ipv4:
         if self.local.get(group) == MULTICAST:
             del self.local[group]
 
+    def join_on(self, iface, group, now):
+        """Receive packets to a group that come in on iface, and say so (IGMP). OSError ENOBUFS."""
+        new = iface.igmp.join(group, group, now)
+        if new is None:
+            raise OSError(errors.ENOBUFS)
+        if new:
+            iface.link.join(ethernet.multicast_mac(group))
+            self.join(group)
+
+    def leave_on(self, iface, group, now):
+        if iface.igmp.leave(group, now):
+            iface.link.leave(ethernet.multicast_mac(group))
+            for other in self.interfaces:
+                if group in other.igmp.members:
+                    return
+            self.leave(group)
+
     def add_address(self, iface, addr, prefix):
         """`addr` is ours, and so is what reaches its subnet. ValueError if it cannot be."""
         if not _addr.usable(addr) and not iface.loopback:
@@ -457,6 +538,9 @@ class Ipv4:
             self.local[addr] = UNICAST
             if prefix < 31:  # RFC 3021: a /31 has no broadcast
                 self.local[network | ~_addr.mask(prefix) & 0xFFFFFFFF] = BROADCAST
+            # RFC 1112, section 7.2: "all hosts" is joined for good, and never reported.
+            if _ALL_SYSTEMS not in iface.igmp.members:
+                self.join_on(iface, _ALL_SYSTEMS, 0)
         self.routes.add(network, prefix, 0, iface, 0, "link")
         self.routes.changed()
 
@@ -469,6 +553,8 @@ class Ipv4:
         self.local.pop(iface.addr, None)
         if iface.prefix < 31 and broadcast != _addr.BROADCAST:
             self.local.pop(broadcast, None)
+        if _ALL_SYSTEMS in iface.igmp.members:
+            self.leave_on(iface, _ALL_SYSTEMS, now)
         iface.addr = iface.prefix = 0
         self.routes.remove_iface(iface)
         self.routes.changed()

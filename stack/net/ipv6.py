@@ -307,6 +307,12 @@ class Ipv6:
         p._bound = iface
         return p if p.find(dst, src) else None
 
+    def loop_path(self, path):
+        """The way of a copy for ourselves of what goes along `path` to a group; good for now."""
+        p = Path6(self)
+        p.loop(path)
+        return p
+
     def reply(self, h):
         """The way back to the sender of h. Valid until the next call; allocates nothing."""
         p = self._reply

@@ -136,6 +136,15 @@ class Path6:
         ip.stats.count("ipv6.fragmented")
         return True
 
+    def shrink(self, now):
+        """Nothing of full size gets through, and no router says so (RFC 8899, section 4.3): send
+        less for ten minutes. True if the MTU has become smaller.
+        """
+        if self.iface.loopback or self.mtu <= wire.MIN_MTU:
+            return False
+        self.ip.stats.count("ipv6.black_hole")
+        return self.ip.pmtu.lower(self.dst, wire.MIN_MTU, now) and self.follow(now)
+
     def _output_big(self, frame, proto, now):
         if not self.follow(now):
             self.ip.stats.drop("ipv6.no_route")
@@ -169,6 +178,14 @@ class Path6:
                 unzone(self._template, 38)
             self._stamp = e.stamp
         return True
+
+    def loop(self, path):
+        """Become the way back to ourselves of what goes along `path` to a group."""
+        self.dst = path.dst
+        copy(self.dst_raw, 0, path.dst_raw, 0, 16)
+        self._use(self.ip.loopback, path.kind, path.src)
+        self._neighbor = self.iface.everyone
+        self.hops = 1
 
     def find(self, dst, src):
         """Look up the way to the handle dst; src 0: choose. False when there is none from src."""

@@ -99,6 +99,8 @@ class Autoconf:
         self.routers = {}  # handle -> (preference, until)
         self.servers = {}  # 16 bytes -> until
         self.search = {}  # name -> until
+        self.dhcp_servers = []  # 16 bytes, of DHCPv6
+        self.dhcp_search = []
         self.hops = 64
         self.managed = self.other = False
         self.heard = False  # a router has spoken
@@ -141,6 +143,8 @@ class Autoconf:
         self.routers = {}
         self.servers = {}
         self.search = {}
+        self.dhcp_servers = []
+        self.dhcp_search = []
         self.mode = "none"
         self.managed = self.other = self.heard = False
         self.iface.mtu6 = 0

@@ -44,11 +44,6 @@ def _illegal(reason):
 class Server(Connection):
     """A server's connection. After HandshakeDone `host` is what the client asked for."""
 
-    def __init__(self, config, rng, now, unix_time):
-        if not config.identities:
-            raise ValueError("a server needs an identity")
-        super().__init__(config, rng, now, unix_time)
-
     def _flow(self):
         return _handshake(self)
 
@@ -171,7 +166,8 @@ def _handshake(c):
             config.identities, hello.schemes, hello.server_name
         )
         if identity is None:
-            raise TlsError(alert.HANDSHAKE_FAILURE, "no signature scheme in common")
+            why = "no signature scheme in common" if config.identities else "no certificate to show"
+            raise TlsError(alert.HANDSHAKE_FAILURE, why)
         ocsp = identity.ocsp if hello.status_request else None
         raw = messages.push_certificate(b"", identity.chain, ocsp)
         transcript.add(raw)

@@ -58,8 +58,8 @@ class UdpEndpoint:
     __slots__ = (
         "udp", "local_addr", "local_port", "remote_addr", "remote_port", "iface", "reuse",
         "broadcast", "waker", "error", "drops", "peer_addr", "peer_port", "length", "blocked",
-        "next", "ring", "low", "high", "group_iface", "group_ttl", "_path", "_own_path",
-        "_record",
+        "next", "ring", "low", "high", "group_iface", "group_ttl", "group_loop",
+        "_path", "_own_path", "_loop_path", "_record",
     )  # fmt: skip
 
     def __init__(self, udp, addr, port, iface, reuse, dual):
@@ -69,6 +69,7 @@ class UdpEndpoint:
         self.high = highest(addr)
         self.group_iface = None  # where datagrams to groups go out
         self.group_ttl = 1
+        self.group_loop = True  # what we send to a group that we are in comes back to us
         self.local_port = port
         self.remote_addr = self.remote_port = 0
         self.iface = iface  # only frames of this interface; None: of any
@@ -82,7 +83,7 @@ class UdpEndpoint:
         self.next = None
         self.ring = Ring(udp.buffers, _QUEUE)
         self._path = None
-        self._own_path = None
+        self._own_path = self._loop_path = None
         self._record = bytearray(_RECORD if self.high < V6 else _RECORD6)
 
     # A program's calls.
@@ -129,10 +130,24 @@ class UdpEndpoint:
         if path.kind == BROADCAST and not self.broadcast:
             raise OSError(errors.EACCES)
         if udp.send(path, self.local_port, port, buf, off, n, now):
+            if path.kind == MULTICAST and self.group_loop:
+                self._loop(path, port, buf, off, n, now)
             return n
         self.blocked = True
         udp.blocked = True
         return -1
+
+    def _loop(self, path, port, buf, off, n, now):
+        """What goes to a group that this host is in comes back to it (RFC 1112, section 6.1)."""
+        ip = self.udp.ip
+        table = ip.v6.local if path.dst >= V6 else ip.local
+        if table.get(path.dst) != MULTICAST or path.iface.loopback:
+            return
+        back = self._loop_path
+        if back is None or back.epoch != ip.routes.epoch or back.dst != path.dst:
+            back = (ip.v6 if path.dst >= V6 else ip).loop_path(path)
+            self._loop_path = back
+        self.udp.send(back, self.local_port, port, buf, off, n, now)
 
     def recv_into(self, buf, off, n):
         """The next datagram into buf[off:off+n], cut to fit: bytes stored, or -1 when none waits.
@@ -427,6 +442,10 @@ class Udp:
 
     def on_error(self, code, h, f, now):
         """An ICMP error about a datagram that we sent: h and f are its headers."""
+        if code == errors.EMSGSIZE:
+            # The path knows; what follows goes in fragments (as Linux, IP_PMTUDISC_WANT).
+            self.stats.count("udp.too_big")
+            return
         b = f.buf
         o = f.off
         ours = b[o] << 8 | b[o + 1]

@@ -14,8 +14,10 @@ MAY = {
     "stack.net": {"stack.core", "stack.wire", "stack.link"},
     "stack.transport": {"stack.core", "stack.wire", "stack.link", "stack.net"},
     "stack.iface": {"stack.core", "stack.wire", "stack.link", "stack.net"},
+    "stack.leases": {"stack.core", "stack.wire", "stack.net"},
     "stack.host": {
         "stack.core", "stack.wire", "stack.link", "stack.net", "stack.transport", "stack.iface",
+        "stack.leases",
     },
     "stack.config": {"stack.net"},
     "stack.dns": {"stack.core", "stack.crypto"},

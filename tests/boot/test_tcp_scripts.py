@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.slow, pytest.mar
 
 ONLY = os.environ.get("BAREWIRE_SCRIPTS", "")
 BESIDE = 16
+TURNS = 8
 # Without offloads every segment is a frame, with the stack's own checksum.
 NIC = {"csum": "off", "guest_csum": "off", "mrg_rxbuf": "off"}
 
@@ -37,30 +38,43 @@ def bench(rig):
         made.close()
 
 
-def play(bench, case, index):
+def play_once(bench, case, index):
+    """(what was wrong or None, whether we or the guest were late)."""
     stage = Live(bench, index)
+    player = Player(case, stage)
     try:
-        Player(case, stage).play()
+        player.play()
+        return None, False
     except Mismatch as e:
-        return str(e)
+        return str(e), player.late
     except Exception as e:
-        return f"{case.id}: {e!r}"
+        return f"{case.id}: {e!r}", player.late
     finally:
         try:
             stage.finish()
         finally:
             stage.leave()
-    return None
+
+
+def play(bench, case, index, repeated):
+    """What was wrong, or None. A conversation whose peer was held up for longer than TCP waits
+    shows nothing either way: it is held again. One that was punctual counts."""
+    for turn in range(TURNS):
+        said, late = play_once(bench, case, index + turn * 1000)
+        if said is None or not late:
+            return said
+        repeated.append(said)
+    return said
 
 
 def test_scripts(bench):
     cases = [c for c in load() if c.virtual is None and ONLY in c.id]
     began = time.monotonic()
-    slowest, lock = [], threading.Lock()
+    slowest, repeated, lock = [], [], threading.Lock()
 
     def one(item):
         start = time.monotonic()
-        said = play(bench, item[1], item[0])
+        said = play(bench, item[1], item[0], repeated)
         with lock:
             slowest.append((time.monotonic() - start, item[1].id))
         return said
@@ -71,6 +85,7 @@ def test_scripts(bench):
         said = [s for s in pool.map(one, order) if s]
     print(f"{len(cases)} cases in {time.monotonic() - began:.1f} s")
     print("the slowest:", *(f"{t:.1f} s {n}" for t, n in sorted(slowest)[-5:]), sep="\n  ")
+    print(f"{len(repeated)} held again, for the machine was busy:", *repeated, sep="\n  ")
     assert not bench.wrong, bench.wrong[:5]
     assert not said, f"{len(said)} of {len(cases)}:\n" + "\n".join(said)
     flows, live, half_open, waiting = bench.call("left()")

@@ -102,7 +102,11 @@ def test_refused_at_the_prompt_in_words(bridged_guest, lab, files):
         ({"eku": [minting.Eku.CLIENT_AUTH]}, HOST, "server"),
         ({"version": "-tls1_2"}, HOST, "TLS 1.3"),
     )
+    clock = {"end": 5000}
+    cases += ((clock, HOST, "expired on 2039-09-10 00:00; the clock says 2040-"),)
     for more, host, words in cases:
+        if more is clock:
+            bridged_guest.exec("import hw\nhw.set_unix_us(2209000000 * 10 ** 6)")
         more = dict(more)
         version = more.pop("version", "-tls1_3")
         issuer = more.pop("issuer", top)
@@ -131,7 +135,7 @@ def test_refused_at_the_prompt_in_words(bridged_guest, lab, files):
 
 
 def test_keys_for_wireshark(rig, lab, files):
-    """`keylog=debugcon`: what the guest writes is what curl has for the same connection."""
+    """`keylog=debugcon`: what the guest writes is what curl has; tshark reads the capture."""
     log, theirs = files / "keys.log", files / "curl.log"
     guest = rig.bridged(
         lab, append={"keylog": "debugcon"}, extra=["-debugcon", f"file:{log}"]
@@ -149,3 +153,10 @@ def test_keys_for_wireshark(rig, lab, files):
     subprocess.run(argv, check=True, capture_output=True)
     lines = {line for line in theirs.read_text().splitlines() if "TRAFFIC_SECRET" in line}
     assert len(lines) == 4 and lines <= set(log.read_text().splitlines())
+    (path, _), *_ = lab.captures()
+    shown = subprocess.run(
+        ["tshark", "-r", path, "-o", f"tls.keylog_file:{log}", "-Y", "http", "-T", "fields",
+         "-e", "http.request.uri", "-e", "http.response.code"], check=True, capture_output=True,
+        text=True,
+    ).stdout  # fmt: skip
+    assert "/10" in shown.split() and "200" in shown.split(), shown

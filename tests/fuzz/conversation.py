@@ -117,6 +117,8 @@ class Conversation:
         seq += SEQ[op[3] & 31]
         ack += ACK[op[4] & 31]
         n = LENGTH[op[5] & 15]
+        if "S" in flags and getattr(e, "state", 0) < ESTABLISHED:
+            irs = seq  # it is what begins the stream
         data = self.octets(seq + ("S" in flags) - irs - 1, n)
         win = WINDOW[op[5] >> 4]
         raw = wire.build(
@@ -354,8 +356,11 @@ class Conversation:
                 assert c.state != CLOSED and c.state != TIME_WAIT, c.info()
                 invariants(self, self.side, c)
                 check_timers(c, s.now)
+                if c.board is not None:
+                    check_board(c)
                 seen.add((c.state, c.recovering, c.dupacks > 3 and 3 or c.dupacks, c.ooo is None,
-                          c.snd_wnd == 0, c.persist_at < NEVER, c.rtt.backoff > 0, c.ready))
+                          c.snd_wnd == 0, c.persist_at < NEVER, c.rtt.backoff > 0, c.ready,
+                          c.board is not None and board_shape(c.board)))
         assert alive == tcp.live, (alive, tcp.live)
         assert tcp.half_open <= 256 and tcp.time_waits.count <= _PEERS
         assert len(s.timers) <= alive + 4, "timers grow"
@@ -403,6 +408,34 @@ def check_timers(c, now):
         assert c.rexmit_at == NEVER or c.rexmit_at <= now + 60_000_000
     # A held-back acknowledgment is never late by half a second (MUST-40).
     assert c.delack_at == NEVER or c.delack_at <= now + 499_999
+
+
+def board_shape(b):
+    """What is special about a scoreboard, as a small int."""
+    return (b.sacked > 0) + 2 * (b.lost > 0) + 4 * (b.undo > 0) + 8 * (b.tlp_end >= 0) + 16 * (
+        b.reordering) + 32 * (b.n - b.first > 8)
+
+
+def check_board(c):
+    """The scoreboard's ranges touch, lie in what is out, and add up."""
+    b = c.board
+    assert 0 <= b.first <= b.n <= len(b.end)
+    assert b.sacked >= 0 and b.lost >= 0
+    sacked = lost = 0
+    at = b.start
+    for i in range(b.first, b.n):
+        size = b.end[i] - at & _M
+        assert 0 < size < 1 << 31, (i, b.first, b.n, size)
+        if b.flag[i] & 1:
+            assert not b.flag[i] & 2, "SACKed and lost"
+            sacked += size
+        elif b.flag[i] & 2:
+            lost += size
+        at = b.end[i]
+    assert (b.sacked, b.lost) == (sacked, lost), (b.sacked, sacked, b.lost, lost)
+    assert sacked + lost <= c.snd_max - b.start & _M
+    if b.n > b.first:
+        assert c.snd_max - at & _M < 1 << 31, "beyond what was sent"
 
 
 def limbo_bytes(tcp):

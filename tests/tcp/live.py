@@ -212,7 +212,7 @@ class Live:
                 self.held.append(p)
                 return None
             return p
-        early = low - low // 4 - 30_000
+        early = low // 2 - 50_000
         if low and p.at - clock < early:
             raise AssertionError(f"only {(p.at - clock) / 1e6:.3f} s later came {p.flags}")
         self.local_port = p.src_port
@@ -236,9 +236,9 @@ class Live:
     def listen(self, backlog, reuse):
         self._call("listen", self.port, backlog)
 
-    def _until(self, function, good):
+    def _until(self, function, good, hope=_HOPE_S):
         """function() once good(it) holds, or as it is when hope has gone."""
-        end = time.monotonic() + _HOPE_S
+        end = time.monotonic() + hope
         while True:
             got = function()
             if good(got) or time.monotonic() > end:
@@ -293,7 +293,7 @@ class Live:
         return self._until(name, lambda e: e == want)
 
     def check(self, expression, iss, irs):
-        if self._until(lambda: self._call("check", expression, iss, irs), bool):
+        if self._until(lambda: self._call("check", expression, iss, irs), bool, 4):
             return True, ""
         left = expression.partition("==")[0].strip()
         return False, self._call("value", left, iss, irs)

@@ -11,6 +11,7 @@ from tests.tcp import segment as wire
 from tests.tcp.language import Segment, segment, time_us
 
 IRS = 1_000_000  # the peer's initial sequence number unless the case says another
+LATE_US = 100_000  # half of the least RTO
 _M = 0xFFFFFFFF
 
 
@@ -33,18 +34,33 @@ class Player:
         self.tsval = 0  # the last TSval of the stack's
         self.taken = set()  # what was expected and came: (seq, length, flags)
         self.step = None
+        self.late = False
         self.mss = 1460
 
     def play(self):
         try:
             for step in self.case.steps:
                 self.step = step
-                self._do(step)
+                began = self.stage.now()
+                try:
+                    self._do(step)
+                finally:
+                    self._punctual(step, self.stage.now() - began)
             self.step = None
             self.stage.finish()
         except AssertionError as e:
             where = f"{self.step}: " if self.step else "at the end: "
             raise Mismatch(f"{self.case.id}: {where}{e}") from e
+
+    def _punctual(self, step, took):
+        """In real time: was the peer, or the guest, held up by what else the machine does?"""
+        due = step.after[1] if step.after else 0
+        if step.kind in ("wait", "quiet") and step.args:
+            due = time_us(step.args[0])
+        if step.kind == "established":
+            due = 500_000  # several lines in one
+        if took - due > LATE_US:
+            self.late = True
 
     def _do(self, step):
         getattr(self, "do_" + step.kind.replace("-", "_"))(step.args, step.after)

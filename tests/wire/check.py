@@ -23,6 +23,7 @@ TSHARK_OPTIONS = [
 TSHARK_BAD = (
     "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0"
     " || udp.checksum.status == 0 || icmp.checksum.status == 0"
+    " || icmpv6.checksum.status == 0 || igmp.checksum.status == 0"
     " || _ws.expert.group == 0x01000000"  # the expert group "Checksum"
 )
 
@@ -40,7 +41,7 @@ def check_ethernet(frame):
         if ether.type == "ipv4":
             return check_ipv4(ether.payload, len(frame))
         if ether.type == "ipv6":
-            return []
+            return check_ipv6(ether.payload, len(frame))
         return [f"an ethertype of {int(ether.type):#06x}"]
     except ConstructError as e:
         return [f"does not parse: {str(e).splitlines()[-1]}"]
@@ -87,7 +88,7 @@ def check_ipv4(data, frame_length):
             bad.append("a fragment that is not the last has a length that is no multiple of 8")
         return bad
     payload = data[header : ip.total_length]
-    checks = {"icmp": check_icmp, "udp": check_udp, "tcp": check_tcp}
+    checks = {"icmp": check_icmp, "udp": check_udp, "tcp": check_tcp, "2": check_igmp}
     if str(ip.proto) in checks:
         bad += checks[str(ip.proto)](payload, ip)
     return bad
@@ -95,6 +96,107 @@ def check_ipv4(data, frame_length):
 
 def _transport_sum(data, ip):
     return p.internet_sum(data, p.pseudo_sum(ip.src, ip.dst, int(ip.proto), len(data)))
+
+
+def check_igmp(data, ip):
+    """RFC 3376, section 4: what a host sends."""
+    bad = ["wrong IGMP checksum"] if p.internet_sum(data) else []
+    if ip.ttl != 1 or ip.options != b"\x94\x04\0\0":
+        bad.append("IGMP without TTL 1 and router alert")
+    if data[0] == 0x22:
+        if not 0 < p.IGMP3_REPORT.parse(data).count:
+            bad.append("a report of nothing")
+    elif data[0] not in (0x16, 0x17) or len(data) != 8:
+        bad.append(f"IGMP type {data[0]:#x} of {len(data)} bytes")
+    return bad
+
+
+class _Pseudo:
+    """What the checks of a transport ask of its IP header."""
+
+    def __init__(self, ip, proto):
+        self.src, self.dst, self.proto, self.hops = ip.src, ip.dst, proto, ip.hops
+
+
+def check_ipv6(data, frame_length):
+    """RFC 8200, then what it carries."""
+    ip = p.IPV6.parse(data)
+    if ip.first.version != 6:
+        return [f"IP version {ip.first.version}"]
+    if ip.length > len(ip.payload):
+        return [f"IPv6 length {ip.length} in {len(ip.payload)} bytes"]
+    bad = []
+    if ip.length < len(ip.payload):
+        bad.append("bytes after the IPv6 packet in a frame that needs no padding")
+    if ip.hops == 0:
+        bad.append("hop limit 0")
+    if ip.src[0] == 0xFF or ip.src == bytes(15) + b"\1":
+        bad.append("the source is no address of a host")
+    if any(a[0] == 0xFE and a[1] & 0xC0 == 0x80 and a[1:8] != b"\x80" + bytes(6)
+           for a in (ip.src, ip.dst)):  # fmt: skip
+        bad.append("a link-local address with bits before its last 64")
+    payload, proto, alert = ip.payload[: ip.length], ip.next, False
+    if proto == 0:
+        header = p.IPV6_OPTIONS.parse(payload)
+        alert = header.options[:4] == b"\5\2\0\0"
+        payload, proto = header.payload, header.next
+    if proto == 44:
+        piece = p.IPV6_FRAGMENT.parse(payload)
+        if piece.bits.zero:
+            bad.append("reserved bits of a fragment are set")
+        if piece.bits.more and len(piece.payload) % 8:
+            bad.append("a fragment that is not the last has a length that is no multiple of 8")
+        if piece.bits.more or piece.bits.offset:
+            return bad
+        payload, proto = piece.payload, piece.next
+    checks = {58: check_icmp6, 17: check_udp, 6: check_tcp}
+    if proto not in checks:
+        return [*bad, f"next header {proto}"]
+    pseudo = _Pseudo(ip, proto)
+    pseudo.alert = alert
+    return bad + checks[proto](payload, pseudo)
+
+
+def check_icmp6(data, ip):
+    """RFC 4443, 4861, 3810."""
+    icmp = p.ICMP6.parse(data)
+    bad = ["wrong ICMPv6 checksum"] if _transport_sum(data, ip) else []
+    body, kind = icmp.payload, icmp.type
+    if kind < 128 and len(body) < 4 + 40:
+        bad.append("an ICMPv6 error quotes less than a header")
+    if 133 <= kind <= 137:
+        if ip.hops != 255 or icmp.code:
+            bad.append("neighbour discovery with another hop limit than 255, or a code")
+        form = {133: p.ROUTER_SOLICIT, 135: p.NEIGHBOR_SOLICIT, 136: p.NEIGHBOR_ADVERT}
+        if kind not in form:
+            return [*bad, f"a host sends ICMPv6 type {kind}"]
+        options = [o.type for o in form[kind].parse(body).options.list]
+        if ip.src == bytes(16) and options:
+            bad.append("a link-layer address of the unspecified address")
+        if kind == 135 and ip.src != bytes(16) and ip.dst[0] == 0xFF and options != [1]:
+            bad.append("a solicitation to a group without a source link-layer address")
+    elif kind in (131, 132, 143):
+        if ip.hops != 1 or not ip.alert:
+            bad.append("MLD without hop limit 1 and router alert")
+        if not (ip.src == bytes(16) or ip.src[:2] == b"\xfe\x80"):
+            bad.append("MLD from an address that is not link-local")
+        if kind == 143 and not p.MLD2_REPORT.parse(body).count:
+            bad.append("a report of nothing")
+    return bad
+
+
+def check_dhcp6(data):
+    """RFC 8415, section 16: what a client sends."""
+    dhcp = p.DHCP6.parse(data)
+    codes = [o.code for o in dhcp.options]
+    bad = []
+    if dhcp.type not in (1, 3, 5, 6, 8, 9, 11):
+        bad.append(f"DHCPv6 message {dhcp.type}")
+    if codes.count(1) != 1 or 8 not in codes:
+        bad.append("no client id or elapsed time")
+    if (2 in codes) != (dhcp.type in (3, 5, 8, 9)):
+        bad.append("a server id where it must not be, or none where it must")
+    return bad
 
 
 def check_icmp(data, ip):
@@ -118,7 +220,9 @@ def check_udp(data, ip):
         bad.append("UDP without a checksum")
     elif _transport_sum(data, ip):
         bad.append("wrong UDP checksum")
-    if udp.dport == 67:
+    if udp.dport == 547:
+        bad += check_dhcp6(udp.payload)
+    elif udp.dport == 67:
         bad += check_dhcp(udp.payload)
     elif udp.dport == 53:
         bad += check_dns_query(udp.payload)

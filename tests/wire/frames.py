@@ -5,6 +5,8 @@ from tests.wire import packets as p
 GUEST_MAC = bytes.fromhex("026277200001")
 HOST_MAC = bytes.fromhex("026277100001")
 GUEST_IP, HOST_IP = bytes([10, 77, 0, 100]), bytes([10, 77, 0, 1])
+GUEST_IP6 = bytes.fromhex("fd770000000000000000000000000100")
+HOST_IP6 = bytes.fromhex("fd770000000000000000000000000001")
 BROADCAST = b"\xff" * 6
 
 _FLAGS = ("cwr", "ece", "urg", "ack", "psh", "rst", "syn", "fin")
@@ -53,6 +55,18 @@ def icmp(kind, code, rest, payload):
     return p.ICMP.build(dict(fields, checksum=p.internet_sum(data)))
 
 
+def ipv6(proto, payload, src=None, dst=None, hops=64, length=None):
+    return p.IPV6.build(dict(
+        first=dict(version=6, tclass=0, flow=0), next=proto, hops=hops, src=src or GUEST_IP6,
+        dst=dst or HOST_IP6, length=len(payload) if length is None else length, payload=payload,
+    ))  # fmt: skip
+
+
+def icmp6(kind, code, body, src=None, dst=None):
+    fields = dict(type=kind, code=code, payload=body)
+    return _summed(p.ICMP6, fields, 58, src or GUEST_IP6, dst or HOST_IP6)
+
+
 def arp(op, sha, spa, tha, tpa):
     return p.ARP.build(dict(
         htype=1, ptype=0x0800, hlen=6, plen=4, op=op, sha=sha, spa=spa, tha=tha, tpa=tpa,
@@ -99,4 +113,23 @@ def valid():
         "dhcp": ethernet(ipv4("udp", bootp, any_ip, all_ip), "ipv4", dst=BROADCAST),
         "syn": ethernet(ipv4("tcp", tcp(4000, 80, "syn", options=mss + b"\1\3\3\7")), "ipv4"),
         "tcp": ethernet(ipv4("tcp", get), "ipv4"),
+        **valid6(),
+    }  # fmt: skip
+
+
+def valid6():
+    """The same of IPv6."""
+    src, dst = GUEST_IP6, HOST_IP6
+    group = bytes.fromhex("ff0200000000000000000001ff000001")
+    solicit = bytes(4) + dst + b"\1\1" + GUEST_MAC
+    local = bytes.fromhex("fe800000000000000000000000000100")
+    routers = bytes.fromhex("ff020000000000000000000000000016")
+    report = icmp6(143, 0, b"\0\0\0\1\4\0\0\0" + group, local, routers)
+    return {
+        "echo6": ethernet(ipv6(58, icmp6(128, 0, b"\0\1\0\2abcdefgh")), "ipv6"),
+        "solicit": ethernet(ipv6(58, icmp6(135, 0, solicit, dst=group), dst=group, hops=255),
+                            "ipv6"),
+        "mld": ethernet(ipv6(0, b"\x3a\0\5\2\0\0\1\0" + report, local, routers, 1), "ipv6"),
+        "udp6": ethernet(ipv6(17, udp(5000, 5001, b"some bytes", src, dst)), "ipv6"),
+        "tcp6": ethernet(ipv6(6, tcp(4000, 80, "ack", 5, 9, b"bytes", b"", src, dst)), "ipv6"),
     }  # fmt: skip

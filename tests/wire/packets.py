@@ -1,8 +1,8 @@
 """What the protocols look like on the wire, as `construct` descriptions.
 
 Written from the RFCs, apart from the stack's own parsers, to check it from outside. Each
-name parses and builds: ETHERNET, ARP, IPV4, ICMP, UDP, TCP, DHCP, DNS. Lengths and checksums
-are plain fields here; tests/wire/check.py says whether they are right.
+name parses and builds: ETHERNET, ARP, IPV4, IPV6, ICMP, ICMP6, UDP, TCP, DHCP, DNS... Lengths
+and checksums are plain fields here; tests/wire/check.py says whether they are right.
 """
 
 from construct import (
@@ -68,6 +68,79 @@ IPV4 = Struct(
     "dst" / IP,
     "options" / Bytes(lambda c: max(0, c.first.ihl * 4 - 20)),
     "payload" / GreedyBytes,
+)
+
+# RFC 8200, section 3, and its extension headers (4.3 to 4.6)
+IP6 = Bytes(16)
+IPV6 = Struct(
+    "first" / Bitwise(Struct(
+        "version" / BitsInteger(4), "tclass" / BitsInteger(8), "flow" / BitsInteger(20),
+    )),
+    "length" / Int16ub,
+    "next" / Byte,
+    "hops" / Byte,
+    "src" / IP6,
+    "dst" / IP6,
+    "payload" / GreedyBytes,
+)  # fmt: skip
+IPV6_OPTIONS = Struct(
+    "next" / Byte,
+    "length" / Byte,
+    "options" / Bytes(lambda c: c.length * 8 + 6),
+    "payload" / GreedyBytes,
+)
+IPV6_FRAGMENT = Struct(
+    "next" / Byte,
+    "reserved" / Const(0, Byte),
+    "bits" / Bitwise(Struct("offset" / BitsInteger(13), "zero" / BitsInteger(2), "more" / Flag)),
+    "id" / Int32ub,
+    "payload" / GreedyBytes,
+)
+
+# RFC 4443, section 2.1
+ICMP6 = Struct("type" / Byte, "code" / Byte, "checksum" / Int16ub, "payload" / GreedyBytes)
+
+# RFC 4861, section 4
+ND_OPTION = Struct(
+    "type" / Byte,
+    "length" / Byte,
+    "value" / Bytes(lambda c: c.length * 8 - 2),
+)
+ND_OPTIONS = Struct("list" / GreedyRange(ND_OPTION), "end" / Terminated)
+ROUTER_SOLICIT = Struct("reserved" / Const(0, Int32ub), "options" / ND_OPTIONS)
+NEIGHBOR_SOLICIT = Struct("reserved" / Const(0, Int32ub), "target" / IP6, "options" / ND_OPTIONS)
+NEIGHBOR_ADVERT = Struct("flags" / Int32ub, "target" / IP6, "options" / ND_OPTIONS)
+
+# RFC 3810, section 5.2
+MLD2_REPORT = Struct(
+    "reserved" / Const(0, Int16ub),
+    "count" / Int16ub,
+    "records" / Struct(
+        "type" / Byte, "aux" / Const(0, Byte), "sources" / Const(0, Int16ub), "group" / IP6
+    )[this.count],
+    "end" / Terminated,
+)
+
+# RFC 3376, section 4.2
+IGMP3_REPORT = Struct(
+    "type" / Const(0x22, Byte),
+    "reserved" / Const(0, Byte),
+    "checksum" / Int16ub,
+    "zero" / Const(0, Int16ub),
+    "count" / Int16ub,
+    "records" / Struct(
+        "type" / Byte, "aux" / Const(0, Byte), "sources" / Const(0, Int16ub), "group" / IP
+    )[this.count],
+    "end" / Terminated,
+)
+
+# RFC 8415, section 8
+DHCP6_OPTION = Struct("code" / Int16ub, "data" / Prefixed(Int16ub, GreedyBytes))
+DHCP6 = Struct(
+    "type" / Byte,
+    "xid" / Bytes(3),
+    "options" / GreedyRange(DHCP6_OPTION),
+    "end" / Terminated,
 )
 
 # RFC 792
@@ -188,6 +261,7 @@ def internet_sum(data, start=0):
 
 
 def pseudo_sum(src, dst, proto, length):
-    """The sum of the pseudo-header of RFC 9293, section 3.1 (not folded)."""
+    """The sum of the pseudo-header of RFC 9293, 3.1, or RFC 8200, 8.1 (not folded)."""
     data = src + dst
-    return sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, 8, 2)) + proto + length
+    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    return total + proto + length

@@ -43,6 +43,16 @@ DAMAGE = [
     ("TCP source port", "syn", 14 + 20, 0x01),
     ("ARP sender", "arp", 14 + 8, 0x02),
     ("ARP hardware type", "arp", 14 + 1, 0x02),
+    ("IPv6 version", "udp6", 14, 0x10),
+    ("IPv6 length", "udp6", 14 + 5, 0x01),
+    ("IPv6 source", "udp6", 14 + 20, 0x01),
+    ("ICMPv6 checksum", "echo6", 14 + 40 + 2, 0x01),
+    ("UDP checksum by IPv6", "udp6", 14 + 40 + 6, 0x01),
+    ("TCP checksum by IPv6", "tcp6", 14 + 40 + 16, 0x01),
+    ("hop limit of ND", "solicit", 14 + 7, 0x01),
+    ("target of ND", "solicit", 14 + 40 + 8, 0x01),
+    ("hop limit of MLD", "mld", 14 + 7, 0x02),
+    ("router alert of MLD", "mld", 14 + 42, 0x01),
 ]
 
 

@@ -129,6 +129,11 @@ def mail_attributes(raw):
     return [v.lower() for rdn in attributes(raw) for k, _, v in rdn if k == _MAIL]
 
 
+def common_names(raw):
+    """The common names within a Name, lower-case bytes."""
+    return [v.lower() for rdn in attributes(raw) for k, _, v in rdn if k == _CN]
+
+
 # Hosts
 
 

@@ -45,7 +45,16 @@ class Card:
     name = "eth0"
 
 
+class Auto:
+    addresses = ()
+    mode = "none"
+
+    def link_up(self, now):
+        pass
+
+
 class Iface:
+    auto = Auto()
     loopback = False
     name = "eth0"
     device = Card()

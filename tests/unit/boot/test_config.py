@@ -28,7 +28,9 @@ def test_bad_values_are_named_and_ignored():
         "ip=", "ip", "ip=dhcpx", "ip=10.0.0.2", "ip=10.0.0.2/", "ip=10.0.0.2/33", "ip=10.0.0.2/0",
         "ip=10.0.0.256/24", "ip=10.0.0/24", "ip=10.0.0.2.3/24", "ip=224.0.0.1/24", "ip=0.0.0.1/8",
         "ip=010.0.0.2/24", "ip=1e1.0.0.2/24", "gw=x", "gw=255.255.255.255", "dns=", "dns=1.1.1.1,",
-        "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "gw6=10.0.0.1", "keylog=here",
+        "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "ip6=fd00::2", "ip6=fd00::2/129",
+        "ip6=ff02::1/64", "ip6=::/64", "ip6=fd00::2%eth0/64", "gw6=ff02::1", "dns=ff02::1",
+        "eth1.ip=x", "eth1.gw6=x", "gw6=10.0.0.1", "keylog=here",
         "hostname=", "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=",
         "main=a/b", "main=a..b",
         "exit=2", "exit=",
@@ -38,6 +40,25 @@ def test_bad_values_are_named_and_ignored():
         assert "bad value" in complaints[0] and word.split("=")[0] in complaints[0]
         assert (c.ip, c.gateway, c.dns, c.hostname) == ("dhcp", 0, [], "barewire"), word
         assert (c.main, c.exit) == ("", False)
+
+
+def test_other_interfaces():
+    c, complaints = parse(
+        "ip=none eth1.ip=10.1.0.2/16 eth1.gw=10.1.0.1 eth0.5.ip=dhcp eth1.ip6=auto"
+    )
+    assert complaints == [] and c.ip == "none" and sorted(c.others) == ["eth0.5", "eth1"]
+    one = c.others["eth1"]
+    assert (one.ip, one.address, one.prefix, one.gateway) == ("static", 0x0A010002, 16, 0x0A010001)
+    assert one.ip6 == "auto"
+    assert (c.others["eth0.5"].ip, c.others["eth0.5"].ip6) == ("dhcp", "none")
+    for word in ("eth1.main=x", "eth1.=x", ".ip=dhcp"):
+        assert "unknown key" in parse("ip=none " + word)[1][0], word
+
+
+def test_servers_of_both_families():
+    c, complaints = parse("dns=9.9.9.9,fd00::53")
+    assert complaints == [] and c.dns == [0x09090909]
+    assert c.dns6 == [b"\xfd" + bytes(14) + b"\x53"]
 
 
 def test_unknown_keys_are_named_and_ignored():

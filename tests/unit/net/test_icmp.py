@@ -90,7 +90,6 @@ ERRORS = (
     ("host", error(3, 1, ours()), 113, 0),
     ("protocol", error(3, 2, ours()), 92, 0),
     ("port", error(3, 3, ours()), 111, 0),
-    ("frag needed", error(3, 4, ours(), 1400), 90, 1400),
     ("filtered", error(3, 13, ours()), 113, 0),
     ("TTL", error(11, 0, ours()), 113, 0),
     ("parameter", error(12, 0, ours()), 93, 0),

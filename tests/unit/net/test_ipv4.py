@@ -41,7 +41,7 @@ class Handler:
 DROPS = (
     ("for another", ip_packet(200, b"x", dst=B), "ipv4.not_ours"),
     ("for the network address", ip_packet(200, b"x", dst=0x0A000000), "ipv4.not_ours"),
-    ("for a group that nobody joined", ip_packet(200, b"x", dst=0xE0000001), "ipv4.not_ours"),
+    ("for a group that nobody joined", ip_packet(200, b"x", dst=0xE0000009), "ipv4.not_ours"),
     ("for loopback, from the wire", ip_packet(200, b"x", dst=0x7F000001), "ipv4.not_ours"),
     ("from loopback", ip_packet(200, b"x", src=0x7F000001), "ipv4.martian"),
     ("from a group", ip_packet(200, b"x", src=0xE0000001), "ipv4.martian"),
