@@ -22,13 +22,13 @@ def _is_virtio_net(place):
     return virtio.kind(place) == virtio.NET
 
 
-def _start_virtio(hw, place, name, stats):
+def _start_virtio(hw, place, name, stats, plain):
     from drivers.virtio_net.nic import VirtioNet
 
-    return VirtioNet(hw, virtio.transport(hw, place), name, stats)
+    return VirtioNet(hw, virtio.transport(hw, place), name, stats, plain)
 
 
-def _start_e1000(hw, function, name, stats):
+def _start_e1000(hw, function, name, stats, _plain):
     from drivers.e1000.nic import E1000
 
     return E1000(hw, function, name, stats)
@@ -37,10 +37,11 @@ def _start_e1000(hw, function, name, stats):
 _DRIVERS = ((_is_virtio_net, _start_virtio), (e1000.known, _start_e1000))
 
 
-def find_nics(hw, stats=None, log=print, at=None):
+def find_nics(hw, stats=None, log=print, at=None, plain=False):
     """The network devices that work, named eth0, eth1... in the order of `at`.
 
-    at: of `places`. One that does not work is logged, and its name left out.
+    at: of `places`. One that does not work is logged, and its name left out. plain: what comes
+    in is as it was on the wire, its checksums complete and no packet longer than the MTU.
     """
     found = []
     n = 0
@@ -51,7 +52,7 @@ def find_nics(hw, stats=None, log=print, at=None):
             name = "eth%d" % n
             n += 1
             try:
-                found.append(start(hw, place, name, stats))
+                found.append(start(hw, place, name, stats, plain))
             except (DeviceError, MemoryError) as e:
                 log("%s: %s: %s" % (name, place, e))
             break

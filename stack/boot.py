@@ -47,12 +47,21 @@ class Sys:
 # Devices and file systems.
 
 
+def image_defaults():
+    """Keys that the image was built with (images/NAME/cmdline); those of the loader win."""
+    try:
+        from image_defaults import CMDLINE
+    except ImportError:
+        return ""
+    return CMDLINE + " "
+
+
 def read_config(hw, say):
     """The command line, and behind it what fw_cfg has of one. (Config, FwCfg or None)."""
     from stack.devices import CMDLINE, firmware_files
 
     fw_cfg = firmware_files(hw)
-    line = hw.cmdline()
+    line = image_defaults() + hw.cmdline()
     more = []
     try:
         if fw_cfg is not None and CMDLINE in fw_cfg.names():
@@ -102,7 +111,7 @@ def start_host(hw, cfg, devices, say):
         say("random: neither RDRAND nor a virtio-rng: no keys, and ports can be guessed")
     host = make_host(Host, hw, rng, cfg.hostname)
     runtime = _runtime.Runtime(host, hw, devices)
-    for device in find_nics(hw, host.stats, say, devices.at):
+    for device in find_nics(hw, host.stats, say, devices.at, cfg.forward):
         host.add_interface(device)
     hw.at_reset(runtime.stop)
     _runtime.install(runtime)

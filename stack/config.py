@@ -5,6 +5,7 @@
     NAME.ip= NAME.gw= NAME.ip6= NAME.gw6=   the same of an interface other than the first:
                                             eth1, or eth0.5, VLAN 5 of eth0
     hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
+    forward=1        start devices so that their frames can go out by others: router, switch
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
 An unknown key or a bad value is reported and ignored: a machine with a typo on
@@ -45,6 +46,7 @@ class Config(Addresses):
         self.main = ""
         self.exit = False
         self.console = 0  # the UART that has the prompt as well: 1 for hvc0
+        self.forward = False
         self.virtio_mmio = []  # (base, line) each
         self.keylog = ""  # where TLS keys are written to
 
@@ -208,6 +210,13 @@ def _read_main(c, value):
     return True
 
 
+def _read_forward(c, value):
+    if value not in ("0", "1"):
+        return False
+    c.forward = value == "1"
+    return True
+
+
 def _read_exit(c, value):
     if value not in ("0", "1"):
         return False
@@ -258,6 +267,7 @@ _READERS = {
     "main": _read_main,
     "exit": _read_exit,
     "console": _read_console,
+    "forward": _read_forward,
     "virtio_mmio.device": _read_virtio_mmio,
     "keylog": _read_keylog,
 }

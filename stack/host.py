@@ -235,6 +235,34 @@ class Host:
                 return d.client.lease.domain
         return ""
 
+    # For others.
+
+    def forward(self, outside=None):
+        """Be a router: a Forwarder of IPv4; with NAT44 behind the Interface `outside` if given."""
+        from stack.net.forward import Forwarder
+
+        forwarder = Forwarder(self.ip, self.icmp, self.pool, self.stats)
+        if outside is not None:
+            from stack.net.nat import Nat
+
+            forwarder.nat = Nat(outside, self.stats, self.timers, self.rng, self._port_used)
+        return forwarder
+
+    def _port_used(self, proto, port):
+        if proto == 6:
+            return self.tcp.flows.used(port)
+        return proto == 17 and self.udp.used(port)
+
+    def bridge(self, name, ifaces, now):
+        """Be a switch: a Bridge of these interfaces, which has an Interface `name` of its own."""
+        from stack.link.bridge import Bridge
+
+        for iface in ifaces:
+            self.configure(iface, "none", now)
+        bridge = Bridge(name, ifaces, self.pool, self.stats)
+        bridge.iface = self.add_interface(bridge)
+        return bridge
+
     def stop(self):
         """Stop the devices: after this they touch no memory."""
         for iface in self.interfaces:

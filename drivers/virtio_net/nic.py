@@ -108,14 +108,18 @@ _WHY = {
 
 
 class VirtioNet(Device):
-    """Starts the device behind `transport`, or raises DeviceError and leaves it reset."""
+    """Starts the device behind `transport`, or raises DeviceError and leaves it reset.
+
+    plain: no offloads on the way in, as drivers/probe.py has it.
+    """
 
     driver = "virtio-net"
 
-    def __init__(self, hw, transport, name="eth0", stats=None):
+    def __init__(self, hw, transport, name="eth0", stats=None, plain=False):
         super().__init__(name, bytes(6), 1500, stats)
         self._hw = hw
         self._transport = transport
+        self._wanted_features = _WANTED & ~(_F_GUEST_CSUM | _GUEST_TSO) if plain else _WANTED
         # Builtins, bound here once: the data path looks each up in one step.
         self._addr = hw.addr
         self._fence = hw.fence
@@ -166,7 +170,7 @@ class VirtioNet(Device):
                 " QEMU: -global virtio-mmio.force-legacy=false"
             )
         self.offered = offered
-        f = offered & _WANTED
+        f = offered & self._wanted_features
         for feature, needs in _NEEDS:
             if not f & needs:
                 f &= ~feature

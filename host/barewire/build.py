@@ -63,6 +63,11 @@ def _manifest(image, work):
             lines.append("module(%r, base_path=%r, opt=2)" % (name, folder))
     path = os.path.join(work, "images", image, "manifest.py")
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    if _has(folder, "cmdline"):
+        words = open(os.path.join(folder, "cmdline")).read().split()
+        with open(os.path.join(os.path.dirname(path), "image_defaults.py"), "w") as f:
+            f.write("CMDLINE = %r\n" % " ".join(words))
+        lines.append("module('image_defaults.py', base_path=%r, opt=2)" % os.path.dirname(path))
     with open(path, "w") as f:
         f.write("\n".join(lines) + "\n")
     return path
@@ -85,15 +90,13 @@ def media(image, kind):
     """Build the "iso" or the "disk" of an image whose ELF is there. The paths written."""
     from barewire import media as maker
 
-    cmdline = os.path.join(TOP, "images", image, "cmdline")
-    append = open(cmdline).read().strip() if os.path.exists(cmdline) else ""
     elf = elf_path(image)
     out = os.path.splitext(elf)[0]
     try:
         if kind == "iso":
-            maker.iso(out + ".iso", elf, append, pack(image))
+            maker.iso(out + ".iso", elf, "", pack(image))
             return [out + ".iso"]
-        maker.disk(out + ".raw", elf, append, pack(image))
+        maker.disk(out + ".raw", elf, "", pack(image))
         maker.qcow2(out + ".qcow2", out + ".raw")
         return [out + ".raw", out + ".qcow2"]
     except maker.MediaError as e:

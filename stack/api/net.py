@@ -164,6 +164,28 @@ def ping(host, count=4, interval=1.0, size=56, timeout=1.0, quiet=False):
     return rt.run(_ping.steps(rt, host, count, interval, size, timeout, quiet))
 
 
+def router(outside=None):
+    """Forward IPv4 between the interfaces; behind the address of `outside` ("eth0") with NAT44.
+
+    A stack.net.forward.Forwarder: .info(), .nat.publish(...). Boot with forward=1.
+    """
+    rt = _runtime.current()
+    return rt.host.forward(None if outside is None else interface(outside))
+
+
+def bridge(names, name="br0"):
+    """Join interfaces to a switch, with an interface of our own. Boot with forward=1.
+
+    A stack.link.bridge.Bridge: .info().
+    """
+    rt = _runtime.current()
+    rt.hw.lock()
+    try:
+        return rt.host.bridge(name, [interface(n) for n in names], rt.now())
+    finally:
+        rt.hw.unlock()
+
+
 def raw(name="eth0", ethertype=0, accept=None, outgoing=False):
     """Whole Ethernet frames: an object with send(frame) and recv(). See stack/api/_raw.py."""
     from stack.api import _raw

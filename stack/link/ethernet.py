@@ -17,7 +17,7 @@ _MAX_GROUPS = const(64)
 # A new address takes the place of the one of its set that was silent longest.
 _SETS = const(64)
 _WAYS = const(4)
-_AGE_US = const(300_000_000)  # a station silent for 5 minutes is forgotten (802.1D's default)
+AGE_US = const(300_000_000)  # a station silent for 5 minutes is forgotten (802.1D's default)
 
 
 class Link:
@@ -63,10 +63,21 @@ class Link:
         macs[oldest] = mac
         seen[oldest] = now
 
+    def last_seen(self, mac):
+        """When `mac` was seen last, us, or -1. Allocates nothing."""
+        macs = self._macs
+        i = (mac ^ mac >> 6 ^ mac >> 12 ^ mac >> 24) % _SETS * _WAYS
+        end = i + _WAYS
+        while i < end:
+            if macs[i] == mac:
+                return self._seen[i]
+            i += 1
+        return -1
+
     def seen(self, now):
         """[(mac, microseconds since it was seen)] of the stations not yet forgotten."""
         found = []
         for i, mac in enumerate(self._macs):
-            if mac and now - self._seen[i] < _AGE_US:
+            if mac and now - self._seen[i] < AGE_US:
                 found.append((mac, now - self._seen[i]))
         return found

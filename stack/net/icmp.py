@@ -273,15 +273,19 @@ class Icmp:
         if h.src >= V6:
             self.ip.v6.icmp.send_unreachable(h, f, icmp6.PORT_UNREACHABLE if code == 3 else 0, now)
             return
-        self._send_error(wire.UNREACHABLE, code, h, f.buf, f.end - f.off, now)
+        self.send_error(wire.UNREACHABLE, code, 0, h, f, None, now)
 
     def _on_expired(self, h, f, now):
-        self._send_error(
-            wire.TIME_EXCEEDED, wire.REASSEMBLY_EXCEEDED, h, f.buf, f.end - f.off, now
-        )
+        self.send_error(wire.TIME_EXCEEDED, wire.REASSEMBLY_EXCEEDED, 0, h, f, None, now)
 
-    def _send_error(self, kind, code, h, buf, n, now):
-        """RFC 1122, section 3.2.2: never about an ICMP error, a broadcast, a later fragment."""
+    def send_error(self, kind, code, rest, h, f, path, now):
+        """Tell the sender of the packet h, payload at f.off, of an error, by path (None: a reply).
+
+        rest: the message's second word. RFC 1122, section 3.2.2: never about an ICMP error, a
+        broadcast, a later fragment.
+        """
+        buf = f.buf
+        n = f.end - f.off
         if h.kind != _UNICAST or h.frag & 0x1FFF:
             return
         if h.proto == ipv4.PROTO_ICMP and (not n or buf[h.start + h.header_len()] != wire.ECHO):
@@ -289,7 +293,8 @@ class Icmp:
         if not self._bucket.take(now):
             self.stats.count("icmp.rate_limited")
             return
-        path = self.ip.reply(h)
+        if path is None:
+            path = self.ip.reply(h)
         r = self.pool.get() if path is not None else None
         if r is None:
             self.stats.count("icmp.no_room")
@@ -297,7 +302,7 @@ class Icmp:
         n = min(h.header_len() + n, _QUOTE, self.pool.size - HEADROOM)
         copy(r.buf, r.off, buf, h.start, n)
         r.end = r.off + n
-        wire.emit(r, kind, code, 0)
+        wire.emit(r, kind, code, rest)
         if path.output(r, ipv4.PROTO_ICMP, now):
             self.stats.count("icmp.errors_out")
         else:

@@ -281,6 +281,7 @@ class Ipv4:
         self.interfaces = []
         self.loopback = None
         self.icmp = None  # set by the host
+        self.forward = None  # a Forwarder, which takes what is for others
         self.v6 = None  # the Ipv6 beside it, to which handles (addr6.V6 and above) are passed
         self.handlers = {}
         self.reassembly = Reassembly(buffers, stats, timers)
@@ -313,6 +314,8 @@ class Ipv4:
             self.stats.drop(h.why)
             return
         h.iface = iface
+        if self.forward is not None and self.forward.take(h, f, iface, now):
+            return
         # A packet like the one before, from and to the same address, is as welcome as it was.
         if iface.to_group or h.src != self._src or h.dst != self._dst:
             h.kind = UNICAST
@@ -414,6 +417,8 @@ class Ipv4:
 
     def on_unresolved(self, f, now):
         """The neighbour of a frame does not answer; f is at its Ethernet header."""
+        if self.forward is not None and self.forward.on_unresolved(f, now):
+            return
         off = f.off
         f.off += 14
         self.on_quoted(errors.EHOSTUNREACH, f, 0, now)

@@ -379,6 +379,10 @@ class Udp:
         ep.next = None
         self._count -= 1
 
+    def used(self, port):
+        """Whether an endpoint has the port."""
+        return port in self._ports
+
     def endpoints(self):
         """All endpoints, a new list."""
         out = []

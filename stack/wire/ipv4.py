@@ -199,6 +199,24 @@ def emit(frame, src, dst, proto, ident=0, frag=0, ttl=64, tos=0):
 
 
 @micropython.viper
+def age(buf, off: int):
+    """Take one from the TTL of the header at buf[off:], and make its checksum right. RFC 1624."""
+    p = ptr8(buf)
+    p[off + 8] = p[off + 8] - 1
+    # The word of TTL and protocol is less by 0x0100, so the complement of the sum is more.
+    s = (p[off + 10] << 8 | p[off + 11]) + 0x0100
+    s = (s & 0xFFFF) + (s >> 16)
+    p[off + 10] = s >> 8
+    p[off + 11] = s & 0xFF
+
+
+def seal(buf, off):
+    """Write the checksum of the header of 20 bytes at buf[off:]."""
+    be.put16(buf, off + 10, 0)
+    be.put16(buf, off + 10, checksum.checksum(buf, off, HEADER_LEN))
+
+
+@micropython.viper
 def emit_from(template, dst, off: int, words: int, total: int):
     """Write 34 bytes at dst[off:]: the Ethernet and IPv4 headers of `template`, finished.
 
