@@ -107,7 +107,8 @@ def for_http(verify):
     if isinstance(verify, str) and not _is_pem(verify):
         import os
 
-        key = verify, os.stat(verify)[6:9:2]  # another file by its size or time
+        was = os.stat(verify)
+        key = verify, was[6], was[8]  # another file by its size or time
     c = _http_contexts.get(key)
     if c is None:
         if verify is None or verify is True:

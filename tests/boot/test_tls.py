@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from barewire.impair import Impairment
 from barewire.services import PAGE
 from tests.boot import tls_peers as peers
 from tests.oracle.tls import minting
@@ -71,6 +72,30 @@ def test_asyncio_serves_curl_and_itself(bridged_guest, lab, files):
             "--resolve", f"{HOST}:443:{bridged_guest.ip}", f"https://{HOST}/{n}",
         )  # fmt: skip
         assert out.read_bytes() == page(n)
+
+
+def test_over_a_bad_link(rig, lab, files):
+    """Loss, duplicates, reordering, corruption: TCP mends them, and TLS sees every byte once."""
+    lab.gateway.quick_retransmit(20)
+    port = lab.link(Impairment(seed=3, loss=0.02, duplicate=0.02, reorder=0.02, corrupt=0.02))
+    guest = rig.bridged(lab, port=port)
+    peers.put_identity(guest, files, "p256")
+    running = guest.run_async(
+        SERVER + "async def main():\n"
+        " await asyncio.start_server(serve, '0.0.0.0', 443, ssl=context)\n"
+        " print('serving')\n await asyncio.sleep(1000)\nasyncio.run(main())", timeout=60,
+    )  # fmt: skip
+    running.expect("serving")
+    for n in (100, 1000000):
+        out = files / "page"
+        lab.gateway.run(
+            "curl", "-sS", "--max-time", "100", "--cacert", files / "root.pem", "-o", out,
+            "--resolve", f"{HOST}:443:{guest.ip}", f"https://{HOST}/{n}", timeout=120,
+        )  # fmt: skip
+        assert out.read_bytes() == page(n)
+    counters = port.link.counters()
+    print(counters)
+    assert counters["from_guest"]["loss"] and counters["from_guest"]["corrupt"]
 
 
 @pytest.mark.guest_options(mem=16)
