@@ -269,6 +269,12 @@ def fragments_of(frame, rng):
     return out
 
 
+def fix6(b):
+    from tests.fuzz import corpus6
+
+    corpus6.fix(b)
+
+
 def mutate(sample, rng, others):
     """A frame like the sample's, with lies. Checksums are made right again more often than not."""
     _, frame, marks = sample
@@ -303,6 +309,10 @@ def mutate(sample, rng, others):
             be.put16(b, 16, max(20, len(b) - 14) & 0xFFFF)
         fix_transport(b)
         fix_ip(b)
+    elif rng.random() < 0.8 and len(b) >= 54 and b[12] == 0x86 and b[13] == 0xDD:
+        if rng.random() < 0.5:
+            be.put16(b, 18, (len(b) - 54) & 0xFFFF)
+        fix6(b)
     elif rng.random() < 0.8 and len(b) >= 34:
         fix_ip(b)
     return bytes(b)

@@ -12,7 +12,7 @@ import pytest
 from stack.core import be
 from stack.dns.stub import Resolver
 from stack.wire import pretty
-from tests.fuzz import corpus
+from tests.fuzz import corpus, corpus6
 from tests.fuzz.corpus import GW, MAC, A, B
 from tests.unit.net.support import Wire, counter_rng, host, run
 from tests.wire.check import check_ethernet
@@ -40,6 +40,8 @@ class Target:
         self.raw = self.eth0.raw(outgoing=True)
         h.configure(self.eth0, "static", self.now, A, 24, GW)
         h.configure(self.eth1, "dhcp", self.now)
+        h.configure6(self.eth0, "static", self.now, corpus6.G, 64, corpus6.ROUTER)
+        h.configure6(self.eth1, "auto", self.now)
         self.udp = h.udp.open(0, corpus.UDP_PORT, self.now)
         self.dns = h.udp.open(0, corpus.DNS_PORT, self.now)
         self.dns.connect(GW, 53)
@@ -49,7 +51,7 @@ class Target:
         self.listener = h.tcp.listen(0, corpus.TCP_PORT, 16, self.now)
         self.accepted = []
         self.buf = bytearray(70000)
-        self.samples = corpus.static_samples()
+        self.samples = corpus.static_samples() + corpus6.samples()
         self.flow_port = 20000
         self.flow = None  # [port, our next sequence number, the host's]
         self.xid = 0
@@ -213,8 +215,8 @@ class Target:
         h = self.h
         self.reached["lease"] += self.eth1.addr != 0
         pool = h.pool
-        queued = sum(i.arp._queued for i in h.interfaces)
-        assert queued <= 2 * (len(pool.frames) // 4)
+        queued = sum(i.arp._queued + i.nd._queued for i in h.interfaces)
+        assert queued <= 4 * (len(pool.frames) // 4)
         assert pool.free + queued == len(pool.frames)
         for i in h.interfaces:
             assert len(i.arp.entries()) <= 256
@@ -223,6 +225,9 @@ class Target:
         r = h.ip.reassembly
         assert len(r) <= 16 and r._bytes <= 512 * 1024
         assert len(h.ip._paths) <= 256
+        assert len(h.ip6._paths) <= 256 and len(h.ip6._redirects) <= 64
+        for i in h.interfaces:
+            assert len(i.auto.addresses) <= 16 and len(i.nd._by_addr) <= 256
         assert len(h.routes) <= 64
         assert len(h.icmp._pings) == 0
         assert len(h.stats.drops) < 256 and len(h.stats.counts) < 256
@@ -246,6 +251,13 @@ class Target:
         out = self.d0.take()
         assert any(x[23] == 1 and x[34] == 0 and x[42:] == b"still there?" for x in out), [
             pretty.frame(x) for x in out
+        ]
+        self.give(corpus6.icmp(135, 0, bytes(4) + corpus6.G + corpus6.link_option(1, corpus.PEER)))
+        self.give(corpus6.icmp(128, 0, b"\0\7\0\1still?", hops=64))
+        h.poll(self.now)
+        out = self.d0.take()
+        assert any(x[12:14] == b"\x86\xdd" and x[54] == 129 and x[62:] == b"still?" for x in out), [
+            x.hex() for x in out
         ]
         self.give(corpus.udp_frame(b"hello"))
         h.poll(self.now)
