@@ -1,6 +1,6 @@
 """The kernel command line: what to configure and what to run.
 
-    ip=dhcp | none | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
+    ip=dhcp | none | linklocal | 10.0.0.2/24     gw=10.0.0.1      dns=10.0.0.1,10.0.0.2
     ip6=auto | none | ADDR/LEN       gw6=ADDR         (dns= takes both families)
     NAME.ip= NAME.gw= NAME.ip6= NAME.gw6=   the same of an interface other than the first:
                                             eth1, or eth0.5, VLAN 5 of eth0
@@ -136,7 +136,7 @@ def hostname_ok(text):
 
 
 def _read_ip(c, value):
-    if value in ("dhcp", "none"):
+    if value in ("dhcp", "none", "linklocal"):
         c.ip = value
         return True
     i = value.find("/")

@@ -22,6 +22,7 @@ from stack.net.icmp6 import Icmp6
 from stack.net.igmp import IgmpInput
 from stack.net.ipv4 import Ipv4
 from stack.net.ipv6 import Ipv6
+from stack.net.linklocal import LinkLocal
 from stack.net.route import Routes
 from stack.transport.rawip import RawIp
 from stack.transport.udp import Udp
@@ -77,6 +78,7 @@ class Host:
         self._static_dns = []
         self._static_dns6 = []
         self._dhcp6 = {}
+        self._link_local = {}
         self._dhcp = {}  # interface name -> Dhcp4
         self._now = 0
         self._again = False
@@ -175,10 +177,15 @@ class Host:
         return None
 
     def configure(self, iface, mode, now, addr=0, prefix=0, gateway=0, dns=()):
-        """Set up iface: "dhcp", "static" with addr and prefix (ints), or "none". ValueError."""
+        """Set up iface: "dhcp", "static" with addr and prefix (ints), "linklocal" (RFC 3927), or
+        "none". ValueError.
+        """
         dhcp = self._dhcp.pop(iface.name, None)
         if dhcp is not None:
             dhcp.close(now)
+        local = self._link_local.pop(iface.name, None)
+        if local is not None:
+            local.close()
         self.ip.remove_address(iface, now)
         iface.dns = ()
         if dns:
@@ -190,6 +197,11 @@ class Host:
             iface.arp.announce(now)
         elif mode == "dhcp":
             self._dhcp[iface.name] = Dhcp4(self, iface, now)
+        elif mode == "linklocal":
+            self._link_local[iface.name] = LinkLocal(
+                iface.arp, iface.mac, self.rng, self.timers, self.stats,
+                lambda addr, at: self._use_link_local(iface, addr, at), now,
+            )  # fmt: skip
         elif mode != "none":
             raise ValueError("configure: %s" % mode)
         iface.device.flush()
@@ -204,6 +216,13 @@ class Host:
         if dns:
             self._static_dns6 = list(dns)
         iface.device.flush()
+        self._tell(iface)
+
+    def _use_link_local(self, iface, addr, now):
+        if addr:
+            self.ip.add_address(iface, addr, 16)
+        else:
+            self.ip.remove_address(iface, now)
         self._tell(iface)
 
     def dhcp(self, iface):

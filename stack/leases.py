@@ -16,6 +16,9 @@ from stack.wire import dhcp6 as _dhcp6_wire
 # A sender that found no room is told to try again after this, should nothing else happen.
 RETRY_US = const(1_000)
 
+# How long an address that was just given may turn out to be another's.
+_FRESH_US = const(5_000_000)
+
 
 class Dhcp4:
     """Drives a DhcpClient by a UDP endpoint and a timer, and does what its lease says."""
@@ -34,6 +37,8 @@ class Dhcp4:
         self.endpoint.broadcast = True
         self.endpoint.waker = self
         self._now = now
+        self._fresh_until = 0
+        iface.arp.watch = self
         self.client.start(now)
         self.on_timer(now)
 
@@ -45,6 +50,17 @@ class Dhcp4:
         self._send(now)
         self.host.timers.cancel(self)
         self.endpoint.close(now)
+        if self.iface.arp.watch is self:
+            self.iface.arp.watch = None
+
+    def on_claim(self, addr, now):
+        """Another station claims an address: if it is the one just given to us, it is declined."""
+        if addr == self.iface.addr and now < self._fresh_until:
+            self._now = now
+            self._fresh_until = 0
+            self.client.decline(now)
+            self._send(now)
+            self.host.timers.arm(self, self.poll_at())
 
     def link_up(self, now):
         """The link is back: an address is asked for again; until then the old one serves."""
@@ -115,6 +131,9 @@ class Dhcp4:
         if iface.addr != lease.addr or iface.prefix != lease.prefix:
             ip.remove_address(iface, now)
             ip.add_address(iface, lease.addr, lease.prefix)
+            # Used at once; whoever has it already answers the probe, and it is declined.
+            self._fresh_until = now + _FRESH_US
+            iface.arp.probe(lease.addr)
             iface.arp.announce(now)
         iface.dns = lease.dns
         routes = host.routes

@@ -7,7 +7,11 @@ Nobody's word is taken unasked: a reply counts only in INCOMPLETE (the first one
 from the address we know, in PROBE; a request addressed to us makes a new entry but does
 not change one; a gratuitous ARP that contradicts an entry makes us ask.
 
-Not implemented: probing before an address is used (RFC 5227, section 2.1), proxy ARP.
+An address of DHCP is used at once and probed for beside that: a server is trusted more
+than RFC 5227, section 2.1, trusts it, and a boot does not wait for seconds. One that turns
+out to be taken is declined (stack/leases.py); 169.254/16 is probed before (net/linklocal.py).
+
+Not implemented: proxy ARP, giving up a static address that is in conflict.
 """
 
 from micropython import const
@@ -43,6 +47,7 @@ class Arp(Neighbors):
         super().__init__(iface, pool, stats, timers, upper, "arp")
         self._pkt = wire.Arp()
         self._defended = -_DEFEND_US
+        self.watch = None  # who is told of a station that claims an address: on_claim(addr, now)
 
     # Sending.
 
@@ -52,17 +57,23 @@ class Arp(Neighbors):
         if addr:
             self._send(wire.REQUEST, ethernet.BROADCAST, 0, addr)
 
+    def probe(self, addr):
+        """Ask whether anybody has addr, as one who has no address yet (RFC 5227, 2.1.1)."""
+        self._send(wire.REQUEST, ethernet.BROADCAST, 0, addr, 0)
+
     def solicit(self, e, now):
         dst = e.mac if e.state == PROBE else ethernet.BROADCAST
         self._send(wire.REQUEST, dst, 0, e.addr)
 
-    def _send(self, op, dst, target_mac, target_addr):
+    def _send(self, op, dst, target_mac, target_addr, sender=-1):
         iface = self.iface
         f = self.pool.get()
         if f is None:
             self.stats.drop("arp.no_frame")
             return
-        wire.emit(f, op, iface.mac, iface.addr, target_mac, target_addr)
+        if sender < 0:
+            sender = iface.addr
+        wire.emit(f, op, iface.mac, sender, target_mac, target_addr)
         ethernet.emit(f, dst, iface.mac, ethernet.TYPE_ARP)
         if iface.tx(f):
             iface.tx_frames += 1
@@ -88,7 +99,11 @@ class Arp(Neighbors):
         ours = self.iface.addr
         if mac == self.iface.mac:
             self.stats.drop("arp.own")
-        elif ours and addr == ours:
+            return
+        if self.watch is not None:
+            self._claim(addr, p.target_addr, ours, now)
+            ours = self.iface.addr
+        if ours and addr == ours:
             self._conflict(now)
         elif ours and p.target_addr == ours:
             if p.op == wire.REQUEST:
@@ -138,6 +153,14 @@ class Arp(Neighbors):
             self.stats.count("arp.others")
         else:
             self._heard(e, mac, now)
+
+    def _claim(self, addr, target, ours, now):
+        """Tell the watch whose address the sender claims: its own, or one that it probes for."""
+        if addr:
+            self.watch.on_claim(addr, now)
+        elif target != ours:
+            # While we probe ourselves another's probe is a claim (RFC 5227, section 2.1.1).
+            self.watch.on_claim(target, now)
 
     def _conflict(self, now):
         """Another station uses our address: defend it, not too often. RFC 5227, section 2.4 (b)."""

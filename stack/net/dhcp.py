@@ -8,8 +8,7 @@ The first offer is taken. Times are the RFC's but for the first retransmission, 
 comes after 1 s instead of 4 (a guest's first frame is easily lost while its bridge port
 comes up), and the random delay before the first message, which is left out.
 
-Not implemented: INIT-REBOOT, INFORM, DECLINE (an address is not probed before it is used,
-so nothing is found to decline), collecting several offers, authentication.
+Not implemented: INIT-REBOOT, INFORM, collecting several offers, authentication.
 """
 
 from micropython import const
@@ -32,6 +31,7 @@ _LAST_US = const(64_000_000)
 _JITTER_US = const(1_000_000)  # plus or minus half
 _REQUEST_TRIES = const(4)
 _RENEW_MIN_US = const(60_000_000)  # RFC 2131, section 4.4.5
+_DECLINE_US = const(10_000_000)  # RFC 2131, section 3.1, 5
 _NAK_US = const(1_000_000)  # a server that refuses what it offers does not get a storm
 _INFINITE = const(0xFFFFFFFF)
 _MIN_LEASE_S = const(10)  # a shorter lease would keep us busy with renewing
@@ -114,6 +114,18 @@ class DhcpClient:
             self._emit(wire.RELEASE, now, ciaddr=had.addr, server=had.server)
             self.out_to = had.server
             self._lose()
+
+    def decline(self, now):
+        """Another station was found to have the address (RFC 2131, section 4.4.4): tell, and
+        begin anew after ten seconds.
+        """
+        had = self.lease
+        if had is None:
+            return
+        self.stats.count("dhcp.declined")
+        self._lose()
+        self._enter_init(now, _DECLINE_US)
+        self._emit(wire.DECLINE, now, requested=had.addr, server=had.server)
 
     def renew(self, now):
         """Ask for the lease anew, now (the link was down). Before BOUND: nothing."""

@@ -322,8 +322,8 @@ class Ipv4:
             if not iface.loopback:
                 if not self._welcome(h, iface):
                     return
-            elif h.dst >> 28 == 14:
-                h.kind = MULTICAST  # our own, come back
+            elif h.dst >> 24 != 127:
+                h.kind = self.local.get(h.dst, UNICAST)  # our own to a group, come back
         if f.off - h.start > 20:
             why = h.bad_options(f.buf)
             if why is not None:

@@ -4,7 +4,7 @@ RFC 768; RFC 1122, section 4.1; RFC 8085; ports at random by RFC 6056. A datagra
 has no endpoint is answered with "port unreachable"; an ICMP error reaches a connected
 endpoint as its `error` (RFC 1122, section 4.1.3.3, and as Linux does).
 
-Not implemented: sending without a checksum, a copy of our own broadcasts to ourselves.
+Not implemented: sending without a checksum.
 """
 
 import micropython
@@ -130,7 +130,7 @@ class UdpEndpoint:
         if path.kind == BROADCAST and not self.broadcast:
             raise OSError(errors.EACCES)
         if udp.send(path, self.local_port, port, buf, off, n, now):
-            if path.kind == MULTICAST and self.group_loop:
+            if path.kind != UNICAST and self.group_loop:
                 self._loop(path, port, buf, off, n, now)
             return n
         self.blocked = True
@@ -138,10 +138,12 @@ class UdpEndpoint:
         return -1
 
     def _loop(self, path, port, buf, off, n, now):
-        """What goes to a group that this host is in comes back to it (RFC 1112, section 6.1)."""
+        """What goes to a group that this host is in comes back to it (RFC 1112, section 6.1), and
+        so does a broadcast (RFC 919, section 5).
+        """
         ip = self.udp.ip
         table = ip.v6.local if path.dst >= V6 else ip.local
-        if table.get(path.dst) != MULTICAST or path.iface.loopback:
+        if table.get(path.dst) is None or path.iface.loopback or not path.src:
             return
         back = self._loop_path
         if back is None or back.epoch != ip.routes.epoch or back.dst != path.dst:
