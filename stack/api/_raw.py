@@ -152,6 +152,10 @@ def line(b, when, length):
         if _u16(b, 20) == 1:
             return head + "ARP who-has %s tell %s" % (_ip(b, 38), _ip(b, 28))
         return head + "ARP %s is-at %s" % (_ip(b, 28), _mac(b[22:28]))
+    if kind in (0x86DD, 0x8100):
+        from stack.wire import pretty
+
+        return head + pretty.frame(b)
     return head + "%s > %s type %04x length %d" % (_mac(b[6:12]), _mac(b[0:6]), kind, length)
 
 

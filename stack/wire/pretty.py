@@ -5,7 +5,7 @@
 Reads nothing beyond the frame, whatever the frame claims; what is missing shows as
 "[truncated]". Allocates as it likes: for logs and captures.
 
-Not implemented: IPv6 beyond addresses and next header, DNS and DHCP contents.
+Not implemented: options of neighbour discovery, DNS and DHCP contents.
 """
 
 from micropython import const
@@ -14,7 +14,19 @@ from stack.core import be
 from stack.wire import ethernet
 
 _TYPES = {0x8100: "802.1Q", 0x86DD: "IPv6", 0x88CC: "LLDP"}
-_PROTOS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 50: "ESP"}
+_PROTOS = {
+    0: "HBH", 1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 43: "routing", 44: "frag",
+    50: "ESP", 58: "ICMP6", 59: "no next header", 60: "DSTOPT",
+}  # fmt: skip
+_ICMP6 = {
+    1: "unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem",
+    128: "echo request", 129: "echo reply", 130: "multicast listener query",
+    131: "multicast listener report", 132: "multicast listener done", 133: "router solicitation",
+    134: "router advertisement", 135: "neighbor solicitation, who has",
+    136: "neighbor advertisement, tgt is", 137: "redirect", 143: "multicast listener report v2",
+}  # fmt: skip
+_EXTENSIONS = (0, 43, 44, 60)
+_MAX_EXTENSIONS = const(8)
 _UNREACHABLE = ("net", "host", "protocol", "port", "need to frag", "source route failed")
 _TCP_FLAGS = ((2, "S"), (1, "F"), (4, "R"), (8, "P"), (32, "U"), (64, "E"), (128, "W"), (16, "."))
 _MAX_OPTIONS = const(40)
@@ -31,12 +43,28 @@ def frame(buf, off=0, end=None):
         return packet(buf, off + 14, end)
     if kind == ethernet.TYPE_ARP:
         return _arp(buf, off + 14, end)
+    if kind == ethernet.TYPE_IPV6:
+        return packet6(buf, off + 14, end)
+    if kind == ethernet.TYPE_VLAN and end - off >= 18:
+        return "vlan %d, %s" % (be.get16(buf, off + 14) & 0xFFF, _inner(buf, off + 16, end))
     src = ethernet.format_mac(ethernet.get_mac(buf, off + 6))
     dst = ethernet.format_mac(ethernet.get_mac(buf, off))
     if kind < ethernet.MIN_TYPE:
         return "%s > %s, 802.3, length %d" % (src, dst, kind)
     name = _TYPES.get(kind) or "ethertype 0x%04x" % kind
     return "%s > %s, %s, length %d" % (src, dst, name, end - off)
+
+
+def _inner(buf, o, end):
+    """What is behind an 802.1Q tag: the type at o, the packet behind it."""
+    kind = be.get16(buf, o)
+    if kind == ethernet.TYPE_IPV4:
+        return packet(buf, o + 2, end)
+    if kind == ethernet.TYPE_IPV6:
+        return packet6(buf, o + 2, end)
+    if kind == ethernet.TYPE_ARP:
+        return _arp(buf, o + 2, end)
+    return "ethertype 0x%04x" % kind
 
 
 def _addr(a):
@@ -93,6 +121,93 @@ def packet(buf, off, end):
     if cut and "[truncated]" not in text:
         note += " [truncated]"
     return text + note
+
+
+def addr6(b, o):
+    """The text of the 16 bytes at b[o:] (RFC 5952)."""
+    words = [be.get16(b, o + i) for i in range(0, 16, 2)]
+    best = start = 0
+    i = 0
+    while i < 8:
+        j = i
+        while j < 8 and not words[j]:
+            j += 1
+        if j - i > best:
+            best = j - i
+            start = i
+        i = j + 1
+    text = ["%x" % w for w in words]
+    if best < 2:
+        return ":".join(text)
+    return ":".join(text[:start]) + "::" + ":".join(text[start + best :])
+
+
+def packet6(buf, off, end):
+    """The text of the IPv6 packet buf[off:end]."""
+    if end - off < 40:
+        return "IP6 [truncated]"
+    if buf[off] >> 4 != 6:
+        return "IP6 [bad header]"
+    n = be.get16(buf, off + 4)
+    src = addr6(buf, off + 8)
+    dst = addr6(buf, off + 24)
+    o = off + 40
+    cut = o + n > end
+    end = min(end, o + n)
+    proto = buf[off + 6]
+    note = ""
+    room = n
+    count = 0
+    while proto in _EXTENSIONS and count < _MAX_EXTENSIONS:
+        if end - o < 8:
+            return "%s > %s: %s [truncated]" % (src, dst, _PROTOS[proto])
+        size = 8 if proto == 44 else (buf[o + 1] + 1) << 3
+        following = buf[o]
+        if proto == 44:
+            word = be.get16(buf, o + 2)
+            if word & 0xFFF9:
+                more = "+" if word & 1 else ""
+                note += " (frag %x:%d@%d%s)" % (
+                    be.get32(buf, o + 4), room - 8, word & 0xFFF8, more
+                )  # fmt: skip
+            if word & 0xFFF8:
+                return "%s > %s: %s%s" % (src, dst, _PROTOS.get(following) or following, note)
+        else:
+            note += " (%s)" % _PROTOS[proto]
+        proto = following
+        o += size
+        room -= size
+        count += 1
+    if o > end:
+        return "%s > %s: [truncated]" % (src, dst)
+    if proto == 6:
+        text = _tcp(buf, o, end, src, dst, room)
+    elif proto == 17:
+        text = _udp(buf, o, end, src, dst)
+    elif proto == 58:
+        text = _icmp6(buf, o, end, src, dst)
+    else:
+        name = _PROTOS.get(proto) or "proto %d" % proto
+        text = "%s > %s: %s, length %d" % (src, dst, name, room)
+    if cut and "[truncated]" not in text:
+        note += " [truncated]"
+    return text + note
+
+
+def _icmp6(buf, o, end, src, dst):
+    if end - o < 8:
+        return "%s > %s: ICMP6, [truncated]" % (src, dst)
+    kind = buf[o]
+    text = "%s > %s: ICMP6, %s" % (src, dst, _ICMP6.get(kind) or "type %d" % kind)
+    if kind == 128 or kind == 129:
+        text += ", id %d, seq %d" % (be.get16(buf, o + 4), be.get16(buf, o + 6))
+    elif kind == 2:
+        text += ", mtu %d" % be.get32(buf, o + 4)
+    elif kind < 128:
+        text += ", code %d" % buf[o + 1]
+    elif (kind == 135 or kind == 136) and end - o >= 24:
+        text += " " + addr6(buf, o + 8)
+    return text + ", length %d" % (end - o)
 
 
 def _udp(buf, o, end, src, dst):

@@ -85,6 +85,9 @@ class Path:
     def follow(self, now):
         return True
 
+    def shrink(self, now):
+        return False
+
     def pseudo(self, proto):
         return self._pseudo
 

@@ -24,6 +24,9 @@ from stack.transport.tcp.states import ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SY
 R2_SYN_US = const(180_000_000)
 # "The value of R1 SHOULD correspond to at least 3 retransmissions" (SHLD-10).
 R1 = const(3)
+# After so many timeouts of full segments the path may be a black hole (RFC 8899, section 4.3).
+_BLACK_HOLE = const(2)
+_M = const(0xFFFFFFFF)
 # RFC 9293 3.8.4: "this interval MUST be configurable and MUST default to no less
 # than two hours" (MUST-28). Interval and count are Linux's.
 KEEPIDLE_US = const(7_200_000_000)
@@ -90,11 +93,20 @@ def _on_retransmission(c, now):
         c.rexmit_at = NEVER
         c.persist_at = now
         return
+    if c.rtt.backoff == _BLACK_HOLE and c.state >= ESTABLISHED and _full_size_out(c):
+        # RFC 4821, section 7.7: full segments vanish and no router says why: smaller ones.
+        if c.path.shrink(now):
+            c.follow_path()
     _lost(c, now)
     c.rtt.expired()
     c.rexmit_at = now + c.rtt.timeout_us()
     if not c.ready:
         c.tcp.make_ready(c)
+
+
+def _full_size_out(c):
+    """True if a segment of the MSS is outstanding."""
+    return (c.snd_max - c.snd_una & _M) >= c.mss
 
 
 def _on_tail(c, now):

@@ -222,7 +222,8 @@ def test_lifetimes_left_to_the_client():
     assert w.c.poll_at() == w.now + 500 * SEC
     w = World()
     w.take()
-    w.say(wire.REPLY, ia(w.c.iaid, ((ADDRESS, 0xFFFFFFFF, 0xFFFFFFFF),), 0, 0) + wire.option(14, b""))
+    for_ever = ((ADDRESS, 0xFFFFFFFF, 0xFFFFFFFF),)
+    w.say(wire.REPLY, ia(w.c.iaid, for_ever, 0, 0) + wire.option(14, b""))
     assert w.c.poll_at() > 1 << 59
 
 

@@ -6,8 +6,20 @@ IPv6's by "packet too big" is in test_ipv6.py.
 from stack.core import be
 from stack.net import addr6, pmtu
 from stack.wire import icmp4, ipv4
-from tests.unit.net.support import A, B, feed, ip_packet, ready, run
-from tests.unit.net.support6 import H, know_peer, single6
+from tests.unit.net.support import (
+    MAC_A,
+    MAC_B,
+    A,
+    B,
+    Clock,
+    Wire,
+    feed,
+    host,
+    ip_packet,
+    ready,
+    run,
+)
+from tests.unit.net.support6 import G, H, know_peer, single6
 
 
 def needed(mtu, size=1500, dst=B, proto=200):
@@ -113,3 +125,52 @@ def test_black_holes():
     lo = h.ip.path(h.ip6.addresses.handle(addr6.LOOPBACK))
     lo.follow(h.clock.now)
     assert not lo.shrink(h.clock.now)
+
+
+class Eater(Wire):
+    """A wire that loses frames of more than `limit` bytes, and nobody says so."""
+
+    limit = 1300
+    eaten = 0
+
+    def tx(self, f):
+        if f.end - f.off + f.data_len > self.limit + 14:
+            self.eaten += 1
+            f.release()
+            return True
+        return super().tx(f)
+
+
+def test_tcp_gets_through_a_black_hole():
+    for six in (False, True):
+        clock = Clock()
+        da = Eater(MAC_A)
+        db = Wire(MAC_B)
+        da.peer = db
+        db.peer = da
+        ha = host(da, clock)
+        hb = host(db, clock)
+        for h, four, raw in ((ha, A, G), (hb, B, H)):
+            h.configure(h.interfaces[1], "static", clock.now, four, 24)
+            if six:
+                h.configure6(h.interfaces[1], "static", clock.now, raw, 64)
+        run(clock, 3_000_000, ha, hb)
+        dst = ha.ip6.addresses.handle(H) if six else B
+        listener = hb.tcp.listen(addr6.ANY if six else 0, 80, 4, clock.now)
+        c = ha.tcp.connect(dst, 80, clock.now)
+        run(clock, 100_000, ha, hb)
+        s = listener.accept()
+        data = bytes(range(256)) * 100
+        sent = c.send(data, 0, len(data), clock.now)
+        buf = bytearray(len(data))
+        got = 0
+        for _ in range(400):
+            run(clock, 50_000, ha, hb)
+            got += s.recv_into(buf, got, len(buf) - got, clock.now)
+            if sent < len(data):
+                sent += c.send(data, sent, len(data) - sent, clock.now)
+            if got == len(data):
+                break
+        assert got == len(data) and buf == data and da.eaten > 2, (six, got, c.info())
+        assert ha.stats.get("ipv6.black_hole" if six else "ipv4.black_hole") == 1
+        assert c.mss <= (1280 - 60 if six else 1200 - 40)

@@ -158,6 +158,9 @@ class FakePath:
     def follow(self, now):
         return True
 
+    def shrink(self, now):
+        return False
+
     def pseudo(self, proto):
         b = bytearray(10)
         for i in range(4):
