@@ -15,6 +15,7 @@ def deadline_of(rt, timeout):
 
 class TcpStream:
     is_stream = True
+    alpn = None  # what TLS has agreed on
 
     def __init__(self, rt):
         self._rt = rt
@@ -81,15 +82,14 @@ class TcpStream:
                     if rt.now() >= deadline:
                         raise OSError(errors.ETIMEDOUT)
                     yield e, POLLIN | POLLOUT, deadline
+            alpn = e.machine.alpn
+            self.alpn = None if alpn is None else alpn.decode()
         finally:
             if not done:
                 self.close()
 
-    def send(self, data, timeout):
-        """Steps: send all of `data`."""
-        return self.send_until(data, deadline_of(self._rt, timeout))
-
     def send_until(self, data, deadline):
+        """Steps: send all of `data`."""
         rt = self._rt
         sent = 0
         total = len(data)
@@ -109,19 +109,38 @@ class TcpStream:
                     raise OSError(errors.ETIMEDOUT)
                 yield e, POLLOUT, deadline
 
-    def recv_into(self, buf, off, n, timeout):
+    def recv_until(self, buf, off, n, deadline):
         """Steps: receive 1 to n bytes to buf[off:]; 0 when the peer has ended."""
         rt = self._rt
-        deadline = deadline_of(rt, timeout)
         while True:
-            got = self._take(buf, off, n)
+            got = self.take(buf, off, n)
             if got >= 0:
                 return got
             if rt.now() >= deadline:
                 raise OSError(errors.ETIMEDOUT)
             yield self.endpoint, POLLIN, deadline
 
-    def _take(self, buf, off, n):
+    def wait(self, write, deadline):
+        """Steps: until there is something to read, or with `write` also room to send."""
+        yield self.endpoint, POLLIN | POLLOUT if write else POLLIN, deadline
+
+    def put(self, data, off, n):
+        """Send what goes at once of data[off : off + n]; how many bytes that is. OSError."""
+        rt = self._rt
+        if not n:
+            return 0
+        rt.lock()
+        try:
+            now = rt.now()
+            n = self.endpoint.send(data, off, n, now)
+            if n:
+                rt.kick(now)
+            return n
+        finally:
+            rt.unlock()
+
+    def take(self, buf, off, n):
+        """1 to n bytes to buf[off:], 0 at the end, -1 when there are none now. OSError."""
         rt = self._rt
         rt.lock()
         try:
@@ -145,7 +164,7 @@ class TcpStream:
         rt = self._rt
         rt.lock()
         try:
-            n = self._take(rt.scratch, 0, min(4096, len(rt.scratch)))
+            n = self.take(rt.scratch, 0, min(4096, len(rt.scratch)))
             return None if n < 0 else bytes(rt.scratch_view[:n])
         finally:
             rt.unlock()

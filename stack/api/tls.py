@@ -97,26 +97,26 @@ def context(server=False, roots=None, certificate=None, key=None, pins=(), alpn=
     return c
 
 
-def for_http(verify):
+def for_http(verify, alpn=()):
     """The SSLContext for `verify` of net.http and requests; made once each, so that they resume."""
     from stack.api import ssl
 
     if isinstance(verify, ssl.SSLContext):
         return verify
-    key = verify
+    key = verify, alpn
     if isinstance(verify, str) and not _is_pem(verify):
         import os
 
         was = os.stat(verify)
-        key = verify, was[6], was[8]  # another file by its size or time
+        key = verify, alpn, was[6], was[8]  # another file by its size or time
     c = _http_contexts.get(key)
     if c is None:
         if verify is None or verify is True:
-            c = context()
+            c = context(alpn=alpn)
         elif verify is False:
-            c = context(dangerously_accept_any_certificate=True)
+            c = context(dangerously_accept_any_certificate=True, alpn=alpn)
         else:
-            c = context(roots=verify)
+            c = context(roots=verify, alpn=alpn)
         while len(_http_contexts) >= _HTTP_CONTEXTS:
             _http_contexts.popitem()
         _http_contexts[key] = c

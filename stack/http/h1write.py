@@ -34,12 +34,17 @@ def build_request(method, target, headers, body_len=-1):
 
     headers: pairs. body_len: -1 no body, CHUNKED, else what Content-Length says.
     """
+    check_line(method, target)
+    out = [method, " ", target, " HTTP/1.1\r\n"]
+    return _finish(out, headers, body_len)
+
+
+def check_line(method, target):
+    """ValueError where they could not stand in a request line."""
     if not is_token(method):
         raise ValueError("bad method %r" % method)
     if not target or not scan.only(target, scan.VISIBLE):
         raise ValueError("bad request target %r" % target)
-    out = [method, " ", target, " HTTP/1.1\r\n"]
-    return _finish(out, headers, body_len)
 
 
 def build_response(status, headers, body_len=-1, reason=None):
@@ -65,14 +70,19 @@ def _finish(out, headers, body_len):
 def _fields(out, headers):
     for name, value in headers:
         value = str(value)
-        if not is_token(name):
-            raise ValueError("bad header name %r" % name)
-        # RFC 9110, section 5.5: CR, LF and NUL "are invalid and dangerous".
-        if not scan.only(value, scan.VALUE):
-            raise ValueError("control character in header %s" % name)
-        if name.lower() in ("content-length", "transfer-encoding"):
-            raise ValueError("%s is set from the body" % name)
+        check_field(name, value)
         out.extend((name, ": ", value, "\r\n"))
+
+
+def check_field(name, value):
+    """ValueError where a field could be another one for who reads it, or frames the body."""
+    if not is_token(name):
+        raise ValueError("bad header name %r" % name)
+    # RFC 9110, section 5.5: CR, LF and NUL "are invalid and dangerous".
+    if not scan.only(value, scan.VALUE):
+        raise ValueError("control character in header %s" % name)
+    if name.lower() in ("content-length", "transfer-encoding"):
+        raise ValueError("%s is set from the body" % name)
 
 
 def chunk(data):

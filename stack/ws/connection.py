@@ -76,9 +76,10 @@ class Connection:
 
     def data_to_send(self):
         out = self._out
-        if out:
-            self._out = bytearray()
-            self._pongs = 0
+        if not out:
+            return b""
+        self._out = bytearray()
+        self._pongs = 0
         return out
 
     def _push(self, first, data):

@@ -199,8 +199,9 @@ class Connection(Inbound):
                 break
             self._emit(stream)
         out = self._out
-        if out:
-            self._out = bytearray()
+        if not out:
+            return b""
+        self._out = bytearray()
         return out
 
     def _next(self):
