@@ -2,6 +2,7 @@
 
     await net.aio.dns.resolve(name)     await net.aio.dns.query(name, type)
     await net.aio.http.get(url)         await net.aio.ping(host)
+    await net.aio.websocket.connect(url)    await net.aio.http.Session().get(url)
     await net.aio.getaddrinfo(host, port)
 
 Each returns what its twin in `net` returns and never blocks other tasks. With
@@ -50,6 +51,44 @@ class dns:
 
 class http:
     @staticmethod
+    def Session(cache=None, cookies=None):
+        """As net.http.Session, its verbs to be awaited."""
+        return _http.Session(cache, cookies, _runtime.current().run_async)
+
+    @staticmethod
+    async def events(url, on_event, last_id="", **options):
+        """Call on_event(Event), a function or a coroutine, for each server-sent event."""
+        import asyncio
+
+        retry_ms = 3000
+        while True:
+            parser, opts = _http.event_request(url, last_id, options)
+            r = await http.get(url, **opts)
+            if not _http.check_events(r):
+                return
+            try:
+                while True:
+                    data = await r.read_some()
+                    if not data:
+                        break
+                    parser.receive(data)
+                    while True:
+                        e = parser.next_event()
+                        if e is None:
+                            break
+                        last_id = e.id
+                        done = on_event(e)
+                        if hasattr(done, "send"):
+                            await done
+            except OSError:
+                pass
+            finally:
+                r.close()
+            if parser.retry_ms >= 0:
+                retry_ms = parser.retry_ms
+            await asyncio.sleep_ms(retry_ms)
+
+    @staticmethod
     def request(method, url, **options):
         rt = _runtime.current()
         return rt.run_async(_http.steps(rt, rt.run_async, method, url, **options))
@@ -77,3 +116,12 @@ class http:
     @staticmethod
     def delete(url, **options):
         return http.request("DELETE", url, **options)
+
+
+class websocket:
+    @staticmethod
+    def connect(url, **options):
+        from stack.api import websocket as _websocket
+
+        rt = _runtime.current()
+        return rt.run_async(_websocket.steps(rt, rt.run_async, url, **options))

@@ -5,14 +5,14 @@
     dns.resolve(name)  dns.query(name, type)  http.get(url)  httpd.serve(app)
     aio.*  the calls that wait, to be awaited
 
-Not implemented yet: websocket; wifi says that there is no such interface.
+Not implemented yet: wifi says that there is no such interface.
 """
 
 from stack.api import _address, _runtime
 from stack.core import errors
 from stack.net import addr
 
-_LAZY = ("aio", "dns", "http", "httpd", "tls")
+_LAZY = ("aio", "dns", "http", "httpd", "tls", "websocket")
 
 
 def __getattr__(name):
