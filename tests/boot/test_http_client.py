@@ -190,7 +190,7 @@ for compress in (True, False):
     ws.send("close")
     print(ws.recv(), ws.close_code, ws.close_reason)
 async def one(i):
-    ws = await net.aio.websocket.connect(url)
+    ws = await net.aio.websocket.connect(url, subprotocols=("chat",))
     for k in range(5):
         await ws.send("%d %d" % (i, k))
     got = []
