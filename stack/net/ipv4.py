@@ -83,7 +83,10 @@ class Path:
         return (s & 0xFFFF) + (s >> 16)
 
     def output(self, frame, proto, now):
-        """Send the transport datagram in `frame`. False: ring full, the frame is still yours."""
+        """Send the transport datagram in `frame`. False: ring full, the frame is still yours.
+
+        proto: the protocol, with bits for the type of service 16 places up (ECN).
+        """
         total = frame.end - frame.off + frame.data_len + 20
         if total > self.mtu and not frame.gso_size:
             return self._output_big(frame, proto, now)

@@ -64,7 +64,10 @@ class Path6:
         return (s & 0xFFFF) + (s >> 16)
 
     def output(self, frame, proto, now):
-        """Send the transport datagram in `frame`. False: ring full, the frame is still yours."""
+        """Send the transport datagram in `frame`. False: ring full, the frame is still yours.
+
+        proto: the protocol, with bits for the traffic class 16 places up (ECN).
+        """
         n = frame.end - frame.off + frame.data_len
         if n + 40 > self.mtu and not frame.gso_size:
             return self._output_big(frame, proto, now)
@@ -154,7 +157,7 @@ class Path6:
         else:
             if frame.csum_start:
                 finish_checksum(frame)
-            if not self.fragment(frame.buf, frame.off, frame.end - frame.off, proto, now):
+            if not self.fragment(frame.buf, frame.off, frame.end - frame.off, proto & 0xFF, now):
                 return False
         frame.release()
         return True

@@ -56,6 +56,10 @@ class Header:
         self.dst = dst
         self.kind = 1
         self.base = pseudo(src, dst)
+        self.marks = 0
+
+    def tos(self):
+        return self.marks
 
     def pseudo(self, length):
         s = self.base + length

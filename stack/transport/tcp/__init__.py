@@ -3,6 +3,7 @@
     conn.py        a connection: variables, state, what a program does with it
     input.py       a segment arrives          output.py      a segment leaves
     timer.py       a time has come            rtt.py         round trip, RTO
+    ecn.py         marks of congestion
     sack.py        what is out, by ranges     rack.py        what of it was lost
     recovery.py    what a loss costs          duplicates.py  the same without SACK
     congestion.py  how much may be out: cubic.py, newreno.py
@@ -26,6 +27,7 @@ from stack.transport import demux
 from stack.transport.tcp import options, output
 from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.conn import START_LIMIT, Connection
+from stack.transport.tcp.ecn import ACCEPT, CE
 from stack.transport.tcp.isn import IsnSource
 from stack.transport.tcp.limbo import SendBuffers
 from stack.transport.tcp.listener import Listener
@@ -64,11 +66,11 @@ class Tcp:
     def __init__(
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
         max_connections=MAX_CONNECTIONS, time_wait_us=TIME_WAIT_US, initial_segments=0,
-        congestion="cubic", sack=True, timestamps=True,
+        congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT,
     ):
         """snd_max, rcv_max: the largest rings, powers of two. initial_segments: the
         initial window (0: RFC 6928). congestion: "cubic" or "newreno". sack, timestamps:
-        whether SYNs offer them.
+        whether SYNs offer them. ecn: ecn.OFF, ON or ACCEPT.
         """
         self.ip = ip
         self.timers = timers
@@ -85,6 +87,8 @@ class Tcp:
         self.congestion = algorithm(congestion)
         self.sack = sack
         self.timestamps = timestamps
+        self.ecn = ecn
+        self.ce = False  # the segment that is being handled was marked by a router
         self.trace = None  # trace(connection, old state, new state, why)
 
         self.flows = demux.FlowTable(rng)
@@ -157,6 +161,8 @@ class Tcp:
             return
         e = self.flows.find(iph.dst, h.dst_port, iph.src, h.src_port)
         if e is not None:
+            if e.ecn:
+                self.ce = iph.tos() & CE == CE
             e.on_segment(h, f, now)
             return
         l = self.flows.listener(iph.dst, h.dst_port)

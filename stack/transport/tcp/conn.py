@@ -25,7 +25,7 @@ from stack.core.errors import (
 )
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
-from stack.transport.tcp import input, options, output, timer
+from stack.transport.tcp import ecn, input, options, output, timer
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -63,6 +63,7 @@ class Connection:
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
         "sack_ok", "board", "tlp_at", "dup_seq", "dup_len", "spare_ooo",
         "ts_on", "ts_off", "ts_recent", "header", "predicted",
+        "ecn", "ece_out", "cwr_out", "ecn_high",
         "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
@@ -122,6 +123,8 @@ class Connection:
         self.ts_recent = 0  # TS.Recent; when it came is last_rx
         self.header = HEADER_LEN  # bytes of the header of an ordinary segment
         self.predicted = 0  # what options it has
+        self.ecn = self.ece_out = self.cwr_out = False
+        self.ecn_high = 0  # SND.MAX at the last reduction
 
         self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
         self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
@@ -169,6 +172,7 @@ class Connection:
         output.syn_window(self)
         self._peer_options(half.mss, half.wscale, half.sack_ok, half.ts_on)
         self.ts_recent = half.ts_recent
+        self.ecn = half.ecn_ok
         self.set_state(SYN_RECEIVED, "passive open")
         if half.sends == 1:
             self.timing = True
@@ -179,12 +183,13 @@ class Connection:
 
     def _number(self, iss):
         self.iss = self.snd_una = self.snd_nxt = self.snd_max = self.snd_sml = iss
-        self.recover = iss
+        self.recover = self.ecn_high = iss
 
     def on_syn_options(self, h):
         tcp = self.tcp
         has = h.options
         self.ts_recent = h.ts_val
+        self.ecn = ecn.granted(tcp, h.flags)
         self._peer_options(
             options.peer_mss(h), options.peer_wscale(h),
             tcp.sack and bool(has & HAS_SACK_OK), tcp.timestamps and bool(has & HAS_TS),

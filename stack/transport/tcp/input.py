@@ -16,7 +16,7 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, output, recovery
+from stack.transport.tcp import duplicates, ecn, output, recovery
 from stack.transport.tcp.options import PAWS_IDLE_US, stamp_now
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
@@ -77,6 +77,8 @@ def on_segment(c, h, f, now):
             if acked:
                 _on_acked(c, acked, now)
             if n:
+                if c.ecn and c.tcp.ce:
+                    ecn.on_data(c, h.flags)
                 _on_next(c, f, n, now)
             return
     if c.state == SYN_SENT:
@@ -128,6 +130,8 @@ def _on_acked(c, acked, now):
             c.recover = una - 1 & _M
         if una - c.snd_sml & _M < _HALF:
             c.snd_sml = una
+        if una - c.ecn_high & _M < _HALF:
+            c.ecn_high = una
     elif c.ts_on and not c.timing:
         # RFC 7323 4: what was sent twice can be measured, since the echo tells which it was.
         h = c.tcp.header
@@ -258,6 +262,8 @@ def _general(c, h, f, now):
     # Sixth, the URG bit: the pointer is ignored, the octets are delivered in line.
     # Seventh, process the segment text; eighth, check the FIN bit.
     if n or flags & FIN:
+        if n and c.ecn:
+            ecn.on_data(c, flags)
         _on_text(c, f, rel, n, flags & FIN, wnd, now)
     if must_ack and c.state != CLOSED:
         output.emit_ack(c, now)
@@ -341,6 +347,8 @@ def _check_ack(c, h, n, flags, now):
         return True  # an old duplicate: its ACK is ignored, its data is not
     same = h.window << c.snd_wscale == c.snd_wnd
     _on_window(c, h, now)
+    if flags & ECE and c.ecn:
+        ecn.on_echo(c, h.ack, c.snd_nxt - una & _M, now)
     if c.board is not None and (c.dupacks or h.options & HAS_SACK):
         _on_sack(c, h, acked, same and not n and not flags & FIN, now)
         if acked and c.fin_acked:

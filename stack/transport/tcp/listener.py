@@ -14,11 +14,11 @@ from micropython import const
 from stack.core.errors import POLLIN
 from stack.core.timers import NEVER
 from stack.transport import demux
-from stack.transport.tcp import options, output
+from stack.transport.tcp import ecn, options, output
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
 from stack.transport.tcp.timer import R2_SYN_US
-from stack.wire.tcp import ACK, HAS_SACK_OK, HAS_TS, RST, SYN
+from stack.wire.tcp import ACK, ECE, HAS_SACK_OK, HAS_TS, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -38,11 +38,12 @@ class HalfOpen:
     __slots__ = (
         "listener", "local_addr", "local_port", "remote_addr", "remote_port", "key",
         "flow_next", "irs", "iss", "mss", "wscale", "sack_ok", "ts_on", "ts_off", "ts_recent",
-        "sends", "sent_at", "due_at", "began_at",
+        "ecn_ok", "sends", "sent_at", "due_at", "began_at",
         "next", "prev",
     )
 
     state = SYN_RECEIVED
+    ecn = False  # nothing is marked before the connection stands
 
     def __init__(self, listener):
         self.listener = listener
@@ -64,6 +65,7 @@ class HalfOpen:
         self.ts_on = tcp.timestamps and h.options & HAS_TS != 0
         self.ts_off = tcp.stamp_offset(local_addr, remote_addr) if self.ts_on else 0
         self.ts_recent = h.ts_val
+        self.ecn_ok = ecn.asked(tcp, h.flags)
         self.sends = 0
         self.sent_at = self.began_at = now
         self.due_at = now
@@ -80,7 +82,8 @@ class HalfOpen:
         )
         output.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
-            self.irs + 1 & _M, SYN | ACK, limit if limit < 0xFFFF else 0xFFFF, now, offer,
+            self.irs + 1 & _M, SYN | ACK | ECE if self.ecn_ok else SYN | ACK,
+            limit if limit < 0xFFFF else 0xFFFF, now, offer,
         )
         self.sent_at = now
         self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))

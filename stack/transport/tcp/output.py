@@ -20,11 +20,11 @@ from micropython import const
 from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.core.timers import NEVER
-from stack.transport.tcp import options, rack, recovery, sack
+from stack.transport.tcp import ecn, options, rack, recovery, sack
 from stack.transport.tcp.options import OPTIONS_MAX
 from stack.transport.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from stack.wire import tcp as wire
-from stack.wire.tcp import ACK, CSUM_OFFSET, FIN, HEADER_LEN, PSH, RST, SYN
+from stack.wire.tcp import ACK, CSUM_OFFSET, CWR, ECE, FIN, HEADER_LEN, PSH, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -86,6 +86,8 @@ def emit(c, now, turns):
         n = left if left < room else room
         if n > c.gso:
             n = c.gso
+        if c.cwr_out and n > mss:
+            n = mss  # CWR is for one segment, a device would set it on all that it cuts
         span = ring.size - (ring.head + sent & ring.size - 1)
         flags = ACK
         if n > span and (n > mss or n > c.tcp.copy_max):
@@ -147,7 +149,9 @@ def _emit_handshake(c, now):
     """SYN, or SYN and ACK after a simultaneous open; again whenever snd_nxt was put back."""
     if c.snd_nxt == c.iss:
         if c.state == SYN_SENT:
-            ok = segment(c, c.iss, 0, SYN, now)
+            # RFC 3168 6.1.1.1: without ECN once a SYN was lost.
+            ask = c.tcp.ecn == ecn.ON and not c.syn_lost
+            ok = segment(c, c.iss, 0, SYN | ECE | CWR if ask else SYN, now)
         elif c.state == SYN_RECEIVED:
             ok = segment(c, c.iss, 0, SYN | ACK, now)
         else:
@@ -402,6 +406,15 @@ def segment(c, seq, n, flags, now):
     else:
         o = f.prepend(header)
         w = window(c)
+    proto = PROTO
+    if c.ecn:
+        if c.ece_out:
+            flags |= ECE
+        # RFC 3168 6.1.5: not on what is sent again; 6.1.6: nor on a window probe.
+        if n and seq == c.snd_max and c.snd_wnd:
+            proto = ecn.ECT_TCP
+            if c.cwr_out:
+                flags |= CWR
     if c.ts_on:
         if not flags & SYN:
             wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
@@ -416,9 +429,11 @@ def segment(c, seq, n, flags, now):
     else:
         wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, 0)
         sum_in_software(f, o, s)
-    if not c.path.output(f, PROTO, now):
+    if not c.path.output(f, proto, now):
         f.release()
         return False
+    if flags & CWR and c.ecn:
+        c.cwr_out = False
     if c.ack_now or c.delack_at != NEVER:
         c.ack_now = False
         c.delack_at = NEVER

@@ -18,7 +18,7 @@ from micropython import const
 
 from stack.core import seq
 from stack.core.timers import NEVER
-from stack.transport.tcp import rack
+from stack.transport.tcp import ecn, rack
 from stack.wire.tcp import HAS_SACK
 
 _M = const(0xFFFFFFFF)
@@ -87,6 +87,8 @@ def on_timeout(c, now):
         c.cc.on_timeout(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
         if c.recovering != LOSS:
             _begin_undo(b, 2)
+        if c.ecn:
+            ecn.reduced(c)
     else:
         # RFC 5681, 3.1: ssthresh is held when the same segment is sent once more.
         c.cc.cwnd = c.mss
@@ -112,11 +114,16 @@ def _enter(c, b, flight, now):
     """RFC 6675 5, (4.1) to (4.4); RFC 6937 3."""
     c.recovering = RECOVERY
     c.recover = b.high = c.snd_max
-    cwnd = c.cc.cwnd
-    c.cc.on_loss(flight if flight < cwnd else cwnd, now)
+    if ecn.may_reduce(c):
+        cwnd = c.cc.cwnd
+        c.cc.on_loss(flight if flight < cwnd else cwnd, now)
+        _begin_undo(b, 1)
+        if c.ecn:
+            ecn.reduced(c)
+    else:
+        b.undo = 0
     b.prr_delivered = b.prr_out = 0
     b.recover_fs = flight or 1
-    _begin_undo(b, 1)
     # "(4.3) Retransmit the first data segment presumed dropped", whatever the window says.
     c.rexmit_one = True
     c.timing = False

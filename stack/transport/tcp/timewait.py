@@ -28,6 +28,7 @@ class TimeWait:
     )
 
     state = TIME_WAIT
+    ecn = False
 
     def __init__(self, owner, c):
         self.owner = owner

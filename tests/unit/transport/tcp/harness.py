@@ -38,7 +38,7 @@ WND = 65535
 START = 10 * SEC
 
 _FLAGS = (("F", wire.FIN), ("S", wire.SYN), ("R", wire.RST), ("P", wire.PSH), ("A", wire.ACK),
-          ("U", wire.URG))
+          ("U", wire.URG), ("E", wire.ECE), ("W", wire.CWR))
 
 
 def flag_bits(text):
@@ -173,8 +173,9 @@ class FakePath:
         s = self.s
         if s.full:
             return False
-        assert proto == 6
+        assert proto & 0xFFFF == 6
         s.out.append(_take(s, self, f, now))
+        s.out[-1].tos = proto >> 16
         d = s.iface.device
         d.taken += 1
         if s.hold:
@@ -208,10 +209,14 @@ class FakeIp:
 
 
 class IpHeader:
-    def __init__(self, src, dst):
+    def __init__(self, src, dst, tos=0):
         self.src = src
         self.dst = dst
+        self._tos = tos
         self.kind = kind(dst)
+
+    def tos(self):
+        return self._tos
 
     def pseudo(self, length):
         b = bytearray(12)
@@ -355,7 +360,7 @@ class Script:
         self.now = until
 
 
-def send(s, g, at=None, flush=True, src=PEER, dst=OUR, corrupt=False):
+def send(s, g, at=None, flush=True, src=PEER, dst=OUR, corrupt=False, tos=0):
     """Give segment g to the stack, at time `at`. Unnamed: seq and ack of an idle peer."""
     if at is not None:
         s.advance(at)
@@ -393,7 +398,7 @@ def send(s, g, at=None, flush=True, src=PEER, dst=OUR, corrupt=False):
     wire.build(f.buf, o, ports, seq, ack, wire.control(hl, flags, wnd), 0)
     f.buf[o + 20 : o + hl] = options
     f.buf[o + hl : f.end] = g.data
-    iph = IpHeader(src, dst)
+    iph = IpHeader(src, dst, tos)
     c = checksum.checksum(f.buf, o, f.end - o, iph.pseudo(f.end - o))
     if corrupt:
         c ^= 0x0100
