@@ -27,7 +27,9 @@ from stack.transport import demux
 from stack.transport.tcp import options, output
 from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.conn import START_LIMIT, Connection
+from stack.transport.tcp.cookies import Cookies
 from stack.transport.tcp.ecn import ACCEPT, CE
+from stack.transport.tcp.fastopen import FastOpen
 from stack.transport.tcp.isn import IsnSource
 from stack.transport.tcp.limbo import SendBuffers
 from stack.transport.tcp.listener import Listener
@@ -66,11 +68,12 @@ class Tcp:
     def __init__(
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
         max_connections=MAX_CONNECTIONS, time_wait_us=TIME_WAIT_US, initial_segments=0,
-        congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT,
+        congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT, syn_cookies=True,
     ):
         """snd_max, rcv_max: the largest rings, powers of two. initial_segments: the
         initial window (0: RFC 6928). congestion: "cubic" or "newreno". sack, timestamps:
-        whether SYNs offer them. ecn: ecn.OFF, ON or ACCEPT.
+        whether SYNs offer them. ecn: ecn.OFF, ON or ACCEPT. syn_cookies: what happens to
+        a SYN when half-open entries are at their maximum, see listener.py.
         """
         self.ip = ip
         self.timers = timers
@@ -94,7 +97,12 @@ class Tcp:
         self.flows = demux.FlowTable(rng)
         self.isn = IsnSource(rng)
         self.stamp_offset = self.isn.stamp_offset
+        self.keyed_hash = self.isn.hash
         self.offer = options.Offer()
+        self.syn_cookies = syn_cookies
+        self.cookies = Cookies(self)
+        self.fast_open = FastOpen(rng)
+        self.spare_half = None
         self.send_buffers = SendBuffers(buffers, pool, ip.interfaces)
         self.time_waits = TimeWaits(self, time_wait_us, MAX_TIME_WAIT)
         self.live = 0  # connections
@@ -112,9 +120,9 @@ class Tcp:
 
     # -- what a program asks for
 
-    def connect(self, remote_addr, remote_port, now, local_addr=0, local_port=0):
+    def connect(self, remote_addr, remote_port, now, local_addr=0, local_port=0, fastopen=False):
         """OPEN, active: a Connection in SYN-SENT. OSError ENETUNREACH, EADDRINUSE,
-        EADDRNOTAVAIL, ENOBUFS.
+        EADDRNOTAVAIL, ENOBUFS. fastopen: its SYN waits for the first data (fastopen.py).
         """
         path = self.ip.path(remote_addr, local_addr if local_addr != ANY6 else 0)
         # MUST-45: "reject as an error a local OPEN call for an invalid remote IP address
@@ -129,7 +137,7 @@ class Tcp:
             raise OSError(demux.EADDRINUSE)
         c = Connection(self, path, local_port, remote_port, now)
         self.adopt(c)
-        c.open_active(self.isn(path.src, local_port, remote_addr, remote_port, now), now)
+        c.open_active(self.isn(path.src, local_port, remote_addr, remote_port, now), now, fastopen)
         return c
 
     def listen(self, addr, port, backlog, now, reuse=False, dual=False):

@@ -43,6 +43,9 @@ from stack.transport.tcp.states import (
 from stack.wire.tcp import HAS_SACK_OK, HAS_TS, HEADER_LEN, STAMPED_LEN
 
 _M = const(0xFFFFFFFF)
+# Connection.fast: no Fast Open; the SYN asks for a cookie; it has one, and data.
+FAST_ASK = const(1)
+FAST_DATA = const(2)
 # RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
 USER_TIMEOUT_US = const(300_000_000)
 # A ring of a new connection may hold this much; it doubles with use up to the
@@ -63,7 +66,7 @@ class Connection:
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
         "sack_ok", "board", "tlp_at", "dup_seq", "dup_len", "spare_ooo",
         "ts_on", "ts_off", "ts_recent", "header", "predicted",
-        "ecn", "ece_out", "cwr_out", "ecn_high",
+        "ecn", "ece_out", "cwr_out", "ecn_high", "fast", "fast_listener",
         "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
@@ -125,6 +128,8 @@ class Connection:
         self.predicted = 0  # what options it has
         self.ecn = self.ece_out = self.cwr_out = False
         self.ecn_high = 0  # SND.MAX at the last reduction
+        self.fast = 0  # Fast Open, client: NO_FAST, FAST_ASK, FAST_DATA
+        self.fast_listener = None  # Fast Open, server: until the handshake is over
 
         self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
         self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
@@ -156,12 +161,37 @@ class Connection:
 
     # -- opening
 
-    def open_active(self, iss, now):
-        """OPEN: send <SEQ=ISS><CTL=SYN>."""
+    def open_active(self, iss, now, fastopen=False):
+        """OPEN: send <SEQ=ISS><CTL=SYN>. With fastopen and a cookie it waits for data."""
         self._number(iss)
         self.set_state(SYN_SENT, "connect")
         self.progress_at = now
+        if fastopen:
+            self.fast = FAST_ASK
+            known = self.tcp.fast_open.known(self.remote_addr)
+            if known is not None:
+                self.fast = FAST_DATA
+                self._set_send_mss(known[1])
+                return
         self.tcp.make_ready(self)
+
+    def open_fast(self, half, listener, f, now):
+        """A SYN with a good cookie: its data is ours, our SYN-ACK is still to go."""
+        self.open_passive(half, now)
+        self.snd_nxt = self.snd_max = half.iss
+        self.timing = self.syn_lost = False
+        self.progress_at = now
+        self.fast_listener = listener
+        listener.fast_pending += 1
+        took = self.rcv.write(f.buf, f.off, f.end - f.off)
+        self.rcv_nxt = self.rcv_nxt + took & _M
+        self.rx_bytes = took
+        self.tcp.make_ready(self)
+
+    def _fast_over(self):
+        if self.fast_listener is not None:
+            self.fast_listener.fast_pending -= 1
+            self.fast_listener = None
 
     def open_passive(self, half, now):
         """Take over from a half-open entry whose SYN-ACK has been answered."""
@@ -221,6 +251,7 @@ class Connection:
 
     def on_established(self, now):
         """The handshake is over (input.py)."""
+        self._fast_over()
         if self._keepalive:
             self.keepalive = True
         if self.snd.tail != self.snd.head or self.fin_queued:
@@ -262,6 +293,7 @@ class Connection:
         self.rexmit_at = self.persist_at = self.delack_at = self.life_at = self.tlp_at = NEVER
         self.ack_now = self.rexmit_one = False
         self.board = self.spare_ooo = None
+        self._fast_over()
         self.tcp.forget(self)
         self.snd.release()
         self.ooo = None
@@ -411,6 +443,8 @@ class Connection:
                 e |= POLLOUT
             else:
                 self.send_waits = True
+        elif state == SYN_SENT and self.fast == FAST_DATA:
+            e |= POLLOUT
         elif state > CLOSE_WAIT:
             # Writing fails at once, which select calls writable.
             e |= POLLOUT

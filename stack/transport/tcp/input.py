@@ -16,7 +16,7 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, ecn, output, recovery
+from stack.transport.tcp import duplicates, ecn, options, output, recovery
 from stack.transport.tcp.options import PAWS_IDLE_US, stamp_now
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
@@ -208,6 +208,11 @@ def _general(c, h, f, now):
             # The second half of a simultaneous open: its SYN was taken already.
             flags &= ~SYN
             rel = 0
+        elif c.fast_listener is not None and h.seq == c.irs and not flags & (ACK | RST):
+            # Its SYN again: our answer was lost.
+            c.snd_nxt = c.iss
+            c.tcp.make_ready(c)
+            return
         elif not flags & RST:
             # RFC 5961 4.2: "TCP endpoints MUST send an ACK (also referred to as
             # challenge ACK) to the remote peer", whatever the sequence number.
@@ -397,9 +402,9 @@ def _on_fin_acked(c, now):
 
 def _handshake_done(c, h, now):
     """SEG.ACK acknowledges our SYN."""
-    c.snd_una = h.ack
-    if h.ack - c.snd_nxt & _M < _HALF:
-        c.snd_nxt = h.ack
+    # With Fast Open the SYN had data: what is not acknowledged goes again.
+    c.snd.head += h.ack - c.iss - 1 & _M
+    c.snd_una = c.snd_nxt = h.ack
     c.progress_at = now
     c.soft_error = 0
     c.rexmit_at = NEVER
@@ -555,6 +560,8 @@ def _syn_sent(c, h, f, now):
     # What a SYN promised was from its RCV.NXT; now the number is known.
     output.syn_window(c)
     c.on_syn_options(h)
+    if c.fast:
+        c.tcp.fast_open.learn(c.remote_addr, h, options.peer_mss(h))
     # RFC 7323 2.2: "The window field in a segment where the SYN bit is set ... MUST NOT be scaled".
     c.snd_wnd = c.max_wnd = h.window
     c.snd_wl1 = h.seq

@@ -1,12 +1,13 @@
 """Passive open: half-open entries and the queue of connections to accept (RFC 9293 3.10.7.2).
 
 A SYN makes a `HalfOpen`, some 300 bytes with no buffers; the ACK of our SYN-ACK
-makes the Connection. Both queues are bounded. In a flood of SYNs the oldest
-half-open entry makes room for the newest and is counted: a peer that answers
-within the time it takes to fill the queue gets its connection.
+makes the Connection. Both queues are bounded. In a flood of SYNs what finds no place
+is answered by a cookie (cookies.py) and not kept. With `tcp.syn_cookies` off the oldest
+half-open entry makes room for the newest instead: a peer that answers within the time
+it takes to fill the queue gets its connection. A good Fast Open cookie (fastopen.py)
+makes the Connection at once.
 
-Not implemented: SYN cookies (RFC 4987): their place is where an entry is pushed
-out. Fast Open.
+Not implemented: a SYN's data without Fast Open (it comes again).
 """
 
 from micropython import const
@@ -18,7 +19,7 @@ from stack.transport.tcp import ecn, options, output
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
 from stack.transport.tcp.timer import R2_SYN_US
-from stack.wire.tcp import ACK, ECE, HAS_SACK_OK, HAS_TS, RST, SYN
+from stack.wire.tcp import ACK, ECE, HAS_COOKIE, HAS_SACK_OK, HAS_TS, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -38,7 +39,7 @@ class HalfOpen:
     __slots__ = (
         "listener", "local_addr", "local_port", "remote_addr", "remote_port", "key",
         "flow_next", "irs", "iss", "mss", "wscale", "sack_ok", "ts_on", "ts_off", "ts_recent",
-        "ecn_ok", "sends", "sent_at", "due_at", "began_at",
+        "ecn_ok", "queued", "fast", "sends", "sent_at", "due_at", "began_at",
         "next", "prev",
     )
 
@@ -48,6 +49,7 @@ class HalfOpen:
     def __init__(self, listener):
         self.listener = listener
         self.key = 0
+        self.queued = False
         self.flow_next = self.next = self.prev = None
 
     def begin(self, local_addr, remote_addr, h, iss, now):
@@ -66,20 +68,25 @@ class HalfOpen:
         self.ts_off = tcp.stamp_offset(local_addr, remote_addr) if self.ts_on else 0
         self.ts_recent = h.ts_val
         self.ecn_ok = ecn.asked(tcp, h.flags)
+        self.fast = self.listener.fastopen and h.options & HAS_COOKIE  # asks for a cookie, or has one
         self.sends = 0
         self.sent_at = self.began_at = now
         self.due_at = now
 
-    def send_syn_ack(self, now):
+    def send_syn_ack(self, now, stamp=-1):
+        """stamp: the TSval, -1: of the clock, if timestamps were agreed on."""
         tcp = self.listener.tcp
         limit = tcp.start_limit(tcp.rcv_max)
         path = tcp.way_back(self.local_addr, self.remote_addr)
         offer = tcp.offer
         offer.set(
             options.local_mss(path) if path is not None else 0,
-            tcp.rcv_wscale if self.wscale >= 0 else -1, self.sack_ok, self._stamp(now),
-            self.ts_recent,
+            tcp.rcv_wscale if self.wscale >= 0 else -1, self.sack_ok,
+            stamp if stamp >= 0 else self._stamp(now), self.ts_recent,
         )
+        if self.fast:
+            offer.cookie = tcp.fast_open.cookie(self.remote_addr, self.local_addr)
+            offer.cookie_len = len(offer.cookie)
         output.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
             self.irs + 1 & _M, SYN | ACK | ECE if self.ecn_ok else SYN | ACK,
@@ -171,6 +178,8 @@ class Listener:
         self.waker = None
         self.queue = []  # connections that wait for accept
         self.half_open = 0
+        self.fastopen = 0  # how many may be in SYN-RECEIVED by a Fast Open cookie
+        self.fast_pending = 0
         self._head = self._tail = None
         self._due_at = NEVER
         self.timer_at = NEVER
@@ -222,7 +231,8 @@ class Listener:
             tcp.stats.drop("tcp.rst_to_listener")
             return
         if flags & ACK:
-            tcp.reset_unknown(iph, h, f.end - f.off, now)
+            if flags & SYN or not self._open_by_cookie(iph, h, f, now):
+                tcp.reset_unknown(iph, h, f.end - f.off, now)
             return
         if not flags & SYN:
             tcp.stats.drop("tcp.no_syn")
@@ -230,9 +240,9 @@ class Listener:
         if tcp.ip.reply(iph) is None:
             tcp.stats.drop("tcp.no_route_back")
             return
-        self.on_syn(iph.dst, iph.src, h, now, -1)
+        self.on_syn(iph.dst, iph.src, h, f, now, -1)
 
-    def on_syn(self, local_addr, remote_addr, h, now, above):
+    def on_syn(self, local_addr, remote_addr, h, f, now, above):
         """Make a half-open entry and answer. above: an ISN must lie beyond it (-1: any)."""
         tcp = self.tcp
         if len(self.queue) >= self.backlog:
@@ -240,6 +250,12 @@ class Listener:
             return
         half = None
         if self.half_open >= MAX_HALF_OPEN or tcp.half_open >= MAX_HALF_OPEN_HOST:
+            if tcp.syn_cookies:
+                half = self._spare()
+                half.begin(local_addr, remote_addr, h, 0, now)
+                half.fast = 0
+                half.send_syn_ack(now, tcp.cookies.give(half, now))
+                return
             tcp.stats.drop("tcp.syn_flood")
             half = self._oldest()
             half.listener.drop_half(half)
@@ -250,6 +266,13 @@ class Listener:
         if half is None:
             half = HalfOpen(self)
         half.begin(local_addr, remote_addr, h, iss, now)
+        if half.fast and self.fast_pending < self.fastopen and tcp.fast_open.good(
+            h, remote_addr, local_addr
+        ):
+            half.fast = 0
+            self._open_fast(half, f, now)
+            return
+        half.queued = True
         tcp.flows.add(half)
         half.prev = self._tail
         if self._tail is None:
@@ -271,9 +294,38 @@ class Listener:
                     most = l
         return most._head
 
+    def _spare(self):
+        """An entry for what is not kept: a flood allocates nothing."""
+        half = self.tcp.spare_half
+        if half is None:
+            self.tcp.spare_half = half = HalfOpen(self)
+        half.listener = self
+        return half
+
+    def _open_by_cookie(self, iph, h, f, now):
+        tcp = self.tcp
+        half = self._spare()
+        if not tcp.syn_cookies or not tcp.cookies.take(half, iph, h, now):
+            return False
+        self.promote(half, h, f, now)
+        return True
+
+    def _open_fast(self, half, f, now):
+        """RFC 7413 4.2.2: the SYN's data is delivered before the handshake is over."""
+        c = self._make(half, now)
+        if c is None:
+            return
+        c.open_fast(half, self, f, now)
+        self.tcp.stats.count("tcp.fast_opens")
+        self.queue.append(c)
+        if self.waker is not None:
+            self.waker.wake(self)
+
     def drop_half(self, half):
-        self._unlink(half)
-        self.tcp.flows.remove(half)
+        if half.queued:
+            half.queued = False
+            self._unlink(half)
+            self.tcp.flows.remove(half)
 
     def _unlink(self, half):
         if half.prev is None:
@@ -290,27 +342,34 @@ class Listener:
 
     def promote(self, half, h, f, now):
         """Our SYN-ACK is acknowledged: make the connection and give it the segment."""
-        tcp = self.tcp
-        if len(self.queue) >= self.backlog or tcp.full():
-            # The peer's next segment, or its answer to our SYN-ACK, tries again.
-            tcp.stats.drop("tcp.backlog_full")
+        c = self._make(half, now)
+        if c is None:
             return
-        path = tcp.ip.path(half.remote_addr, half.local_addr)
-        if path is None:
-            tcp.stats.drop("tcp.no_route_back")
-            return
-        try:
-            c = Connection(tcp, path, half.local_port, half.remote_port, now)
-        except MemoryError:
-            tcp.stats.drop("tcp.no_memory")
-            return
-        self.drop_half(half)
-        tcp.adopt(c)
         c.open_passive(half, now)
         self.queue.append(c)
         c.on_segment(h, f, now)
         if self.waker is not None:
             self.waker.wake(self)
+
+    def _make(self, half, now):
+        """A Connection in the place of `half`, or None."""
+        tcp = self.tcp
+        if len(self.queue) >= self.backlog or tcp.full():
+            # The peer's next segment, or its answer to our SYN-ACK, tries again.
+            tcp.stats.drop("tcp.backlog_full")
+            return None
+        path = tcp.ip.path(half.remote_addr, half.local_addr)
+        if path is None:
+            tcp.stats.drop("tcp.no_route_back")
+            return None
+        try:
+            c = Connection(tcp, path, half.local_port, half.remote_port, now)
+        except MemoryError:
+            tcp.stats.drop("tcp.no_memory")
+            return None
+        self.drop_half(half)
+        tcp.adopt(c)
+        return c
 
     # -- time
 

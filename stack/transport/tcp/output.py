@@ -12,7 +12,7 @@ window, the congestion window and the rules against small segments allow:
 Data is not copied: a frame names the bytes in the send ring. With segmentation
 offload one frame carries up to gso_max bytes and the device cuts it.
 
-Not implemented: pacing, urgent data (send), Fast Open.
+Not implemented: pacing, urgent data (send).
 """
 
 from micropython import const
@@ -29,6 +29,9 @@ from stack.wire.tcp import ACK, CSUM_OFFSET, CWR, ECE, FIN, HEADER_LEN, PSH, RST
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
 PROTO = const(6)
+
+# Connection.fast, see conn.py.
+FAST_DATA = const(2)
 
 # What emit says.
 DONE = const(0)  # nothing left that may go now
@@ -151,7 +154,12 @@ def _emit_handshake(c, now):
         if c.state == SYN_SENT:
             # RFC 3168 6.1.1.1: without ECN once a SYN was lost.
             ask = c.tcp.ecn == ecn.ON and not c.syn_lost
-            ok = segment(c, c.iss, 0, SYN | ECE | CWR if ask else SYN, now)
+            n = 0
+            if c.fast == FAST_DATA and not c.syn_lost:
+                n = c.snd.tail - c.snd.head
+                if n > c.mss - OPTIONS_MAX:
+                    n = c.mss - OPTIONS_MAX
+            ok = segment(c, c.iss, n, SYN | ECE | CWR if ask else SYN, now)
         elif c.state == SYN_RECEIVED:
             ok = segment(c, c.iss, 0, SYN | ACK, now)
         else:
@@ -383,6 +391,10 @@ def segment(c, seq, n, flags, now):
         blocks = sack.block_count(c, blocks)
         if blocks:
             header += 4 + (blocks << 3)
+    offer = None
+    if flags & SYN:
+        offer = _syn_offer(c, flags, now)
+        header = HEADER_LEN + offer.size()
     if n:
         ring = c.snd
         i = ring.head + (seq - c.snd_una & _M) & ring.size - 1
@@ -395,16 +407,11 @@ def segment(c, seq, n, flags, now):
             f.data_len = n
             if n > c.mss:
                 f.gso_size = c.mss
-        o = f.prepend(header)
-        w = window(c)
-    elif flags & SYN:
-        offer = _syn_offer(c, flags, now)
-        header = HEADER_LEN + offer.size()
-        o = f.prepend(header)
+    o = f.prepend(header)
+    if offer is not None:
         offer.write(f.buf, o + HEADER_LEN)
         w = syn_window(c)
     else:
-        o = f.prepend(header)
         w = window(c)
     proto = PROTO
     if c.ecn:
@@ -415,9 +422,8 @@ def segment(c, seq, n, flags, now):
             proto = ecn.ECT_TCP
             if c.cwr_out:
                 flags |= CWR
-    if c.ts_on:
-        if not flags & SYN:
-            wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
+    if c.ts_on and offer is None:
+        wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
     if blocks:
         sack.write_blocks(c, f.buf, o + c.header, blocks)
     s = c.pseudo + header + n
@@ -490,12 +496,16 @@ def _syn_offer(c, flags, now):
         c.adv_mss, c.rcv_wscale, sack_ok, options.stamp_now(c.ts_off, now) if ts_on else -1,
         c.ts_recent if flags & ACK else 0,
     )
+    if c.fast and not c.syn_lost:
+        known = tcp.fast_open.known(c.remote_addr) if c.fast == FAST_DATA else None
+        tcp.offer.cookie = known[0] if known is not None else b""
+        tcp.offer.cookie_len = len(tcp.offer.cookie)
     return tcp.offer
 
 
 def syn_window(c):
     """The window of a SYN is never scaled (RFC 7323, 2.2)."""
-    limit = c.rcv.limit
+    limit = c.rcv.limit - (c.rcv.tail - c.rcv.head)
     if limit > 0xFFFF:
         limit = 0xFFFF
     c.rcv_adv = c.rcv_nxt + limit & _M

@@ -75,6 +75,8 @@ def _on_retransmission(c, now):
     if c.state == SYN_SENT or c.state == SYN_RECEIVED:
         r2 = R2_SYN_US
         c.syn_lost = True
+        if c.fast:
+            c.tcp.fast_open.forget(c.remote_addr)
         # RFC 9293 3.9.2.2: unreachable is "soft" and MUST NOT abort; but when R1
         # has passed and that is all we heard, it is the better answer.
         if c.soft_error and c.rtt.backoff >= R1:

@@ -55,7 +55,7 @@ class TimeWait:
             return
         if flags & SYN and not flags & ACK:
             if self._newer(h):
-                self.owner.reopen(self, h, now)
+                self.owner.reopen(self, h, f, now)
                 return
         if flags & FIN:
             # "The only thing that can arrive in this state is a retransmission of the
@@ -149,13 +149,13 @@ class TimeWaits:
         self._unlink(e)
         self.tcp.flows.remove(e)
 
-    def reopen(self, e, h, now):
+    def reopen(self, e, h, f, now):
         """A SYN for this four-tuple: a listener may have it, with a larger ISN than the last."""
         listener = self.tcp.flows.listener(e.local_addr, e.local_port)
         if listener is None:
             return
         self.remove(e)
-        listener.on_syn(e.local_addr, e.remote_addr, h, now, e.snd_nxt)
+        listener.on_syn(e.local_addr, e.remote_addr, h, f, now, e.snd_nxt)
 
     def poll_at(self):
         return self._head.ends_at if self._head is not None else NEVER

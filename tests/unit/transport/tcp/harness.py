@@ -74,6 +74,7 @@ class Seg:
         self.sack = sack  # [(left, right), ...]
         self.sack_ok = sack_ok
         self.tos = None
+        self.head = b""
         self.at = 0
         self.raw = None
         self.src = self.dst = 0
@@ -265,6 +266,7 @@ def _take(s, path, f, now):
         bool(h.options & wire.HAS_SACK_OK),
     )
     o.at = now - START
+    o.head = bytes(payload[: g.off])
     o.raw = bytes(payload)  # as the wire carries it, a checksum left to the device not filled in
     o.src = path.src
     o.dst = path.dst
