@@ -15,6 +15,11 @@ def set(s, level, name, value):
     if level == m.SOL_SOCKET and name == m.SO_LINGER:
         _linger(s, value)
         return
+    if level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
+        from stack.api import _tcp_options
+
+        _tcp_options.set(s, name, value)
+        return
     n = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
     if level == m.SOL_SOCKET:
         if name == m.SO_REUSEADDR or name == m.SO_REUSEPORT:
@@ -33,8 +38,6 @@ def set(s, level, name, value):
             s.settimeout(n / 1000 or None)
         else:
             raise OSError(_NOPROTOOPT)
-    elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
-        _set_tcp(s, name, n)
     elif level == m.IPPROTO_IPV6 and name == m.IPV6_V6ONLY and s._af == m.AF_INET6:
         if s._bound is not None or s._ep is not None:
             raise OSError(errors.EINVAL)
@@ -48,30 +51,10 @@ def set(s, level, name, value):
 _NOPROTOOPT = 92
 # Taken without effect: the stack sends with TTL 64 and class 0, or the hop limit of routers.
 _ACCEPTED = ((m.IPPROTO_IP, m.IP_TOS), (m.IPPROTO_IP, m.IP_TTL), (m.IPPROTO_IPV6, 16))
-_KEEP = {
-    m.TCP_KEEPIDLE: ("keepidle_us", 1000000),
-    m.TCP_KEEPINTVL: ("keepintvl_us", 1000000),
-    m.TCP_KEEPCNT: ("keepcnt", 1),
-}
 
 
 def _connected(s):
     return s._ep is not None and s._type == m.SOCK_STREAM and not s._listening
-
-
-def _set_tcp(s, name, n):
-    if name == m.TCP_NODELAY:
-        s._nodelay = bool(n)
-        if _connected(s):
-            s._ep.nodelay = bool(n)
-    elif name in _KEEP:
-        if n < 1:
-            raise OSError(errors.EINVAL)
-        if _connected(s):
-            field, unit = _KEEP[name]
-            setattr(s._ep, field, n * unit)
-    else:
-        raise OSError(_NOPROTOOPT)
 
 
 def get(s, level, name):
@@ -94,11 +77,9 @@ def get(s, level, name):
     elif level == m.IPPROTO_IPV6 and name == m.IPV6_V6ONLY:
         return int(s._v6only)
     elif level == m.IPPROTO_TCP and s._type == m.SOCK_STREAM:
-        if name == m.TCP_NODELAY:
-            return int(s._nodelay)
-        if name in _KEEP and _connected(s):
-            field, unit = _KEEP[name]
-            return getattr(s._ep, field) // unit
+        from stack.api import _tcp_options
+
+        return _tcp_options.get(s, name)
     raise OSError(_NOPROTOOPT)
 
 
@@ -113,7 +94,7 @@ def _take_error(s):
 
 
 def _linger(s, value):
-    """struct linger (two ints), or an int: seconds, negative for off. Only 0 has an effect."""
+    """struct linger (two ints), or an int: seconds, negative: off; 0: close resets."""
     if isinstance(value, int):
         s._linger = value
     elif int.from_bytes(value[:4], "little"):

@@ -26,7 +26,7 @@ class Pollable(io.IOBase):
     _reuse = False
     _broadcast = False
     _linger = -1
-    _nodelay = False
+    _tcp = None  # TCP's options that were set, by number
     _keepalive = False
     _read_shut = False
     _groups = None

@@ -156,6 +156,43 @@ def stats():
     }
 
 
+def tcp(congestion=None, initial_segments=None, ecn=None, syn_cookies=None):
+    """TCP's settings for connections to come, changed by what is named; a dict of them.
+
+    congestion: "cubic" or "newreno". initial_segments: 0 for RFC 6928's ten, 1 for the classic
+    slow start. ecn: "on", "off", "accept". syn_cookies: True or False.
+    """
+    from stack.transport.tcp.congestion import algorithm
+
+    t = _runtime.current().host.tcp
+    words = ("off", "on", "accept")
+    if congestion is not None:
+        t.congestion = algorithm(congestion)
+    if initial_segments is not None:
+        t.initial_segments = initial_segments
+    if ecn is not None:
+        t.ecn = words.index(ecn)
+    if syn_cookies is not None:
+        t.syn_cookies = syn_cookies
+    return {
+        "congestion": t.congestion.name,
+        "initial_segments": t.initial_segments,
+        "ecn": words[t.ecn],
+        "syn_cookies": t.syn_cookies,
+    }
+
+
+def trace(what, where=None):
+    """Trace a socket, or the connections of a port (0: all), as CSV: a Trace; `.stop()` ends it.
+
+    where: a file's name, anything with write(), None for the console. Columns: see
+    stack/transport/tcp/trace.py.
+    """
+    from stack.api import _trace
+
+    return _trace.Trace(_runtime.current(), what, where)
+
+
 def ping(host, count=4, interval=1.0, size=56, timeout=1.0, quiet=False):
     """Send echo requests and print the answers. A PingResult: sent, received, rtts (ms)."""
     from stack.api import _ping

@@ -59,10 +59,15 @@ SO_SNDTIMEO = const(21)
 SO_BINDTODEVICE = const(25)
 
 TCP_NODELAY = const(1)
+TCP_MAXSEG = const(2)
 TCP_KEEPIDLE = const(4)
 TCP_KEEPINTVL = const(5)
 TCP_KEEPCNT = const(6)
 TCP_INFO = const(11)
+TCP_CONGESTION = const(13)
+TCP_USER_TIMEOUT = const(18)
+TCP_FASTOPEN = const(23)
+TCP_FASTOPEN_CONNECT = const(30)
 
 IP_TOS = const(1)
 IP_TTL = const(2)
@@ -199,6 +204,7 @@ class socket(Transfer):
             )
             self._listening = True
             self._set_endpoint(e)
+            self._apply(e)
         finally:
             rt.unlock()
 
@@ -215,6 +221,9 @@ class socket(Transfer):
                 conn = self._ep.accept()
                 if conn is not None:
                     s = socket(self._af, SOCK_STREAM, 0, endpoint=conn)
+                    if self._tcp is not None:
+                        s._tcp = dict(self._tcp)
+                        s._apply(conn)
                     return s, sockaddr(conn.remote_addr, conn.remote_port, self._af, conn.path)
             finally:
                 rt.unlock()
@@ -235,16 +244,23 @@ class socket(Transfer):
         rt.lock()
         try:
             now = rt.now()
-            e = rt.host.tcp.connect(where[0], where[1], now, local[0], local[1])
+            fast = self._tcp is not None and self._tcp.get(TCP_FASTOPEN_CONNECT, 0)
+            e = rt.host.tcp.connect(where[0], where[1], now, local[0], local[1], bool(fast))
             self._set_endpoint(e)
-            if self._nodelay:
-                e.nodelay = True
+            self._apply(e)
             if self._keepalive:
                 e.keepalive = True
             rt.kick(now)
         finally:
             rt.unlock()
         self._finish_connect()
+
+    def _apply(self, e):
+        """What was set by setsockopt before there was an endpoint."""
+        if self._tcp is not None:
+            from stack.api import _tcp_options
+
+            _tcp_options.apply(self, e)
 
     def _finish_connect(self):
         e = self._ep
@@ -321,6 +337,11 @@ class socket(Transfer):
     def close(self):
         if self._closed:
             return
+        if self._linger > 0 and self._timeout_us and self._type == SOCK_STREAM:
+            if self._ep is not None and not self._listening:
+                from stack.api import _tcp_options
+
+                _tcp_options.linger(self)
         self._closed = True
         e = self._ep
         if e is None:

@@ -6,7 +6,9 @@
     ecn.py         marks of congestion
     sack.py        what is out, by ranges     rack.py        what of it was lost
     recovery.py    what a loss costs          duplicates.py  the same without SACK
-    congestion.py  how much may be out: cubic.py, newreno.py
+    congestion.py  how much may be out: cubic.py (hystart.py), newreno.py
+    cookies.py     SYN cookies                fastopen.py    data in the SYN
+    trace.py       a connection as a CSV
     reassembly.py  what came early            options.py     what SYNs say
     listener.py    passive open               timewait.py    what is left at the end
     states.py isn.py limbo.py
@@ -24,7 +26,7 @@ from stack.core.frame import HEADROOM
 from stack.core.timers import NEVER
 from stack.net.addr6 import ANY as ANY6
 from stack.transport import demux
-from stack.transport.tcp import options, output
+from stack.transport.tcp import options, output, segment
 from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.conn import START_LIMIT, Connection
 from stack.transport.tcp.cookies import Cookies
@@ -93,6 +95,7 @@ class Tcp:
         self.ecn = ecn
         self.ce = False  # the segment that is being handled was marked by a router
         self.trace = None  # trace(connection, old state, new state, why)
+        self.tracer = None  # see trace.py
 
         self.flows = demux.FlowTable(rng)
         self.isn = IsnSource(rng)
@@ -114,9 +117,10 @@ class Tcp:
         self._peer = _Peer()
         self._head = self._tail = None  # the ready list
         self._retry_at = NEVER
+        self.now = 0  # of the last flush, for what is told and decides nothing
         self._resets = 0
         self._resets_at = 0
-        ip.register(output.PROTO, self)
+        ip.register(segment.PROTO, self)
 
     # -- what a program asks for
 
@@ -171,6 +175,8 @@ class Tcp:
         if e is not None:
             if e.ecn:
                 self.ce = iph.tos() & CE == CE
+            if self.tracer is not None:
+                self.tracer.received(e, h, f.end - f.off, now)
             e.on_segment(h, f, now)
             return
         l = self.flows.listener(iph.dst, h.dst_port)
@@ -231,11 +237,11 @@ class Tcp:
         ports = h.dst_port << 16 | h.src_port
         flags = h.flags
         if flags & ACK:
-            output.send_bare(self, path, ports, h.ack, 0, RST, 0, now)
+            segment.send_bare(self, path, ports, h.ack, 0, RST, 0, now)
         else:
             n += (flags & SYN) >> 1
             n += flags & FIN
-            output.send_bare(self, path, ports, 0, h.seq + n & _M, RST | ACK, 0, now)
+            segment.send_bare(self, path, ports, 0, h.seq + n & _M, RST | ACK, 0, now)
 
     # -- sending
 
@@ -256,6 +262,7 @@ class Tcp:
         A connection that the device held up keeps its place; others on the same
         device are not asked in vain.
         """
+        self.now = now
         self._retry_at = NEVER
         budget = _FLUSH
         held = held_tail = stuck = None

@@ -26,6 +26,7 @@ _IW_SEGMENTS = const(10)
 _IW_BYTES = const(14600)
 MAX_CWND = const(1 << 30)  # beyond any receive window (65,535 << 14)
 INFINITE = const(1 << 30)
+ALGORITHMS = ("cubic", "newreno", "reno")
 
 
 def initial_window(mss, segments):

@@ -25,7 +25,7 @@ from stack.core.errors import (
 )
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
-from stack.transport.tcp import ecn, input, options, output, timer
+from stack.transport.tcp import ecn, input, options, output, segment, status, timer
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -43,11 +43,10 @@ from stack.transport.tcp.states import (
 from stack.wire.tcp import HAS_SACK_OK, HAS_TS, HEADER_LEN, STAMPED_LEN
 
 _M = const(0xFFFFFFFF)
+MAX_MSS = const(65535)
 # Connection.fast: no Fast Open; the SYN asks for a cookie; it has one, and data.
 FAST_ASK = const(1)
 FAST_DATA = const(2)
-# RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
-USER_TIMEOUT_US = const(300_000_000)
 # A ring of a new connection may hold this much; it doubles with use up to the
 # host's snd_max and rcv_max. Storage is taken only when bytes are there.
 START_LIMIT = const(65536)
@@ -66,7 +65,7 @@ class Connection:
         "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
         "sack_ok", "board", "tlp_at", "dup_seq", "dup_len", "spare_ooo",
         "ts_on", "ts_off", "ts_recent", "header", "predicted",
-        "ecn", "ece_out", "cwr_out", "ecn_high", "fast", "fast_listener",
+        "ecn", "ece_out", "cwr_out", "ecn_high", "fast", "fast_listener", "mss_limit",
         "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
@@ -81,7 +80,7 @@ class Connection:
         """A closed connection over `path`; `open_active` or `open_passive` begin it."""
         self.tcp = tcp
         self.path = path
-        self.pseudo = path.pseudo(output.PROTO)
+        self.pseudo = path.pseudo(segment.PROTO)
         self.local_addr = path.src
         self.remote_addr = path.dst
         self.local_port = local_port
@@ -106,6 +105,7 @@ class Connection:
         self.nodelay = False
         self.adv_mss = options.local_mss(path)
         self.mss = self.gso = self.full = 0
+        self.mss_limit = MAX_MSS  # by TCP_MAXSEG, or because larger ones do not arrive
 
         self.rtt = Rtt()
         self.timing = False
@@ -145,7 +145,7 @@ class Connection:
 
         self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
         self.persist_backoff = 0
-        self.user_timeout_us = USER_TIMEOUT_US
+        self.user_timeout_us = status.USER_TIMEOUT_US
         self.timer_at = NEVER
         self.timer_index = -1
         self._keepalive = False
@@ -199,7 +199,7 @@ class Connection:
         self.snd_nxt = self.snd_max = half.iss + 1 & _M
         self.irs = half.irs
         self.rcv_nxt = self.acked_to = half.irs + 1 & _M
-        output.syn_window(self)
+        segment.syn_window(self)
         self._peer_options(half.mss, half.wscale, half.sack_ok, half.ts_on)
         self.ts_recent = half.ts_recent
         self.ecn = half.ecn_ok
@@ -244,8 +244,11 @@ class Connection:
         self.path_mtu = path.mtu
         self.path_gso = path.gso_max
         # RFC 6691, 2: the MSS counts no options, so those of every segment come off here.
-        self.mss = mss = options.send_mss(path, peer_mss) - self.header + HEADER_LEN
-        self.gso = output.gso_bytes(path, mss)
+        mss = options.send_mss(path, peer_mss)
+        if mss > self.mss_limit:
+            mss = self.mss_limit
+        self.mss = mss = mss - self.header + HEADER_LEN
+        self.gso = segment.gso_bytes(path, mss)
         self.full = mss if mss < _FULL else _FULL
         self.cc.set_mss(mss, self.tcp.initial_segments)
 
@@ -266,9 +269,11 @@ class Connection:
         old = self.state
         assert new in TRANSITIONS[old], (NAMES[old], NAMES[new], why)
         self.state = new
-        trace = self.tcp.trace
-        if trace is not None:
-            trace(self, old, new, why)
+        tcp = self.tcp
+        if tcp.trace is not None:
+            tcp.trace(self, old, new, why)
+        if tcp.tracer is not None:
+            tcp.tracer.state(self, new, tcp.now)
 
     def fail(self, errno, now, why):
         """Become CLOSED at once; errno 0: an end that is no error. Unread data stays readable."""
@@ -376,6 +381,11 @@ class Connection:
         """True when the peer's FIN has come and all before it was read."""
         return self.eof_seen and self.rcv.tail == self.rcv.head
 
+    @property
+    def said_all(self):
+        """True when there is nothing more that the peer must acknowledge, the FIN included."""
+        return self.state == CLOSED or self.state == TIME_WAIT or self.fin_acked
+
     def shutdown(self, now):
         """Half-close: a FIN after what is queued. Reading goes on."""
         if self.fin_queued:
@@ -467,32 +477,7 @@ class Connection:
 
     def info(self):
         """STATUS: a new dict."""
-        return {
-            "proto": "tcp",
-            "state": NAMES[self.state],
-            "local_addr": self.local_addr,
-            "local_port": self.local_port,
-            "remote_addr": self.remote_addr,
-            "remote_port": self.remote_port,
-            "snd_una": self.snd_una,
-            "snd_nxt": self.snd_nxt,
-            "snd_wnd": self.snd_wnd,
-            "rcv_nxt": self.rcv_nxt,
-            "rcv_wnd": self.rcv_adv - self.rcv_nxt & _M,
-            "mss": self.mss,
-            "cwnd": self.cc.cwnd,
-            "ssthresh": self.cc.ssthresh,
-            "congestion": self.cc.name,
-            "srtt_us": self.rtt.srtt_us,
-            "rto_us": self.rtt.timeout_us(),
-            "in_flight": self.snd_nxt - self.snd_una & _M,
-            "retransmits": self.retransmits,
-            "rx_bytes": self.rx_bytes,
-            "tx_bytes": self.tx_bytes,
-            "send_queue": self.snd.tail - self.snd.head,
-            "recv_queue": self.rcv.tail - self.rcv.head,
-            "out_of_order": self.ooo.held() if self.ooo is not None else 0,
-        }
+        return status.info(self)
 
     # -- what the layers call
 

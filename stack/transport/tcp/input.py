@@ -16,7 +16,7 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, ecn, options, output, recovery
+from stack.transport.tcp import duplicates, ecn, options, output, recovery, segment
 from stack.transport.tcp.options import PAWS_IDLE_US, stamp_now
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
@@ -558,7 +558,7 @@ def _syn_sent(c, h, f, now):
     c.rcv_nxt = h.seq + 1 & _M
     c.acked_to = c.rcv_nxt
     # What a SYN promised was from its RCV.NXT; now the number is known.
-    output.syn_window(c)
+    segment.syn_window(c)
     c.on_syn_options(h)
     if c.fast:
         c.tcp.fast_open.learn(c.remote_addr, h, options.peer_mss(h))

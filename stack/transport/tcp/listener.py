@@ -15,7 +15,7 @@ from micropython import const
 from stack.core.errors import POLLIN
 from stack.core.timers import NEVER
 from stack.transport import demux
-from stack.transport.tcp import ecn, options, output
+from stack.transport.tcp import ecn, options, segment
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
 from stack.transport.tcp.timer import R2_SYN_US
@@ -68,7 +68,8 @@ class HalfOpen:
         self.ts_off = tcp.stamp_offset(local_addr, remote_addr) if self.ts_on else 0
         self.ts_recent = h.ts_val
         self.ecn_ok = ecn.asked(tcp, h.flags)
-        self.fast = self.listener.fastopen and h.options & HAS_COOKIE  # asks for a cookie, or has one
+        # It asks for a Fast Open cookie, or has one.
+        self.fast = self.listener.fastopen and h.options & HAS_COOKIE
         self.sends = 0
         self.sent_at = self.began_at = now
         self.due_at = now
@@ -87,7 +88,7 @@ class HalfOpen:
         if self.fast:
             offer.cookie = tcp.fast_open.cookie(self.remote_addr, self.local_addr)
             offer.cookie_len = len(offer.cookie)
-        output.send_bare(
+        segment.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
             self.irs + 1 & _M, SYN | ACK | ECE if self.ecn_ok else SYN | ACK,
             limit if limit < 0xFFFF else 0xFFFF, now, offer,
@@ -144,7 +145,7 @@ class HalfOpen:
 
     def _ack(self, now):
         tcp = self.listener.tcp
-        output.send_bare(
+        segment.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
             self.local_port << 16 | self.remote_port, self.iss + 1 & _M,
             self.irs + 1 & _M, ACK, 0xFFFF, now, None, self._stamp(now), self.ts_recent,

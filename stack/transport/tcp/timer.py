@@ -15,9 +15,10 @@ from micropython import const
 
 from stack.core.errors import ETIMEDOUT
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, output, rack, recovery
+from stack.transport.tcp import duplicates, output, rack, recovery, segment
 from stack.transport.tcp.rtt import MAX_RTO_US
 from stack.transport.tcp.states import ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
+from stack.wire.tcp import ACK
 
 # RFC 9293 3.8.3: "R2 for a SYN segment MUST be set large enough to provide
 # retransmission of the segment for at least 3 minutes" (MUST-23).
@@ -160,7 +161,7 @@ def _override(c, now):
         n = c.mss
     if n > c.tcp.copy_max and n > ring.span(ring.head):
         n = ring.span(ring.head)
-    if not output.segment(c, c.snd_una, n, output.ACK, now):
+    if not segment.segment(c, c.snd_una, n, ACK, now):
         c.persist_at = now + output.OVERRIDE_US
 
 

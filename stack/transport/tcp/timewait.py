@@ -7,7 +7,7 @@ All wait equally long, so they form one queue, ordered by when they end.
 from micropython import const
 
 from stack.core.timers import NEVER
-from stack.transport.tcp import options, output
+from stack.transport.tcp import options, segment
 from stack.transport.tcp.states import TIME_WAIT
 from stack.wire.tcp import ACK, FIN, HAS_TS, RST, SYN
 
@@ -64,7 +64,7 @@ class TimeWait:
         elif f.end == f.off and h.seq == self.rcv_nxt:
             return  # a late ACK needs no answer
         tcp = self.owner.tcp
-        output.send_bare(
+        segment.send_bare(
             tcp, tcp.way_back(self.local_addr, self.remote_addr),
             self.local_port << 16 | self.remote_port, self.snd_nxt, self.rcv_nxt, ACK,
             self.wnd, now, None,

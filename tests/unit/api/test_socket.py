@@ -324,3 +324,78 @@ def test_c_streams_see_a_socket():
         assert b.ioctl(99, 0) == -errors.EINVAL
         assert b.ioctl(4, 0) == 0
         assert errno_of(b.recv, 1) == errors.EBADF
+
+
+def test_tcp_options():
+    """Set before connect, after it, on a listener for what it accepts; read back; refused."""
+    with World():
+        listener = socket()
+        listener.setsockopt(m.IPPROTO_TCP, m.TCP_KEEPIDLE, 33)
+        listener.setsockopt(m.IPPROTO_TCP, m.TCP_FASTOPEN, 5)
+        listener.bind((LOCAL, 0))
+        listener.listen(4)
+        assert listener._ep.fastopen == 5
+        a = socket()
+        for name, value, field, want in (
+            (m.TCP_NODELAY, 1, "nodelay", True),
+            (m.TCP_KEEPIDLE, 11, "keepidle_us", 11000000),
+            (m.TCP_KEEPINTVL, 12, "keepintvl_us", 12000000),
+            (m.TCP_KEEPCNT, 3, "keepcnt", 3),
+            (m.TCP_USER_TIMEOUT, 5000, "user_timeout_us", 5000000),
+        ):
+            a.setsockopt(m.IPPROTO_TCP, name, value)
+            assert a.getsockopt(m.IPPROTO_TCP, name) == value
+        a.setsockopt(m.IPPROTO_TCP, m.TCP_CONGESTION, b"newreno")
+        a.setsockopt(m.IPPROTO_TCP, m.TCP_MAXSEG, (1000).to_bytes(4, "little"))
+        a.connect(listener.getsockname())
+        b, _ = listener.accept()
+        e = a._ep
+        assert (e.nodelay, e.keepidle_us, e.keepintvl_us, e.keepcnt) == (True, 11000000, 12000000, 3)
+        assert e.user_timeout_us == 5000000 and e.cc.name == "newreno" and e.mss_limit == 1000
+        assert a.getsockopt(m.IPPROTO_TCP, m.TCP_MAXSEG) <= 1000
+        assert b._ep.keepidle_us == 33000000
+        a.setsockopt(m.IPPROTO_TCP, m.TCP_CONGESTION, "cubic")
+        assert a.getsockopt(m.IPPROTO_TCP, m.TCP_CONGESTION) == "cubic"
+        assert a.getsockopt(m.IPPROTO_TCP, m.TCP_INFO)["state"] == "ESTABLISHED"
+        for name, value, errno in (
+            (m.TCP_CONGESTION, "vegas", 2), (m.TCP_MAXSEG, 10, errors.EINVAL),
+            (m.TCP_KEEPCNT, 0, errors.EINVAL), (99, 1, errors.ENOPROTOOPT),
+        ):
+            assert errno_of(a.setsockopt, m.IPPROTO_TCP, name, value) == errno, name
+        a.close()
+        b.close()
+        listener.close()
+
+
+def test_linger():
+    """With a time: close waits until the peer has acknowledged all."""
+    with World():
+        a, b = pair()
+        a.setsockopt(m.SOL_SOCKET, m.SO_LINGER, bytes([1, 0, 0, 0, 5, 0, 0, 0]))
+        e = a._ep
+        a.send(b"x" * 1000)
+        a.close()
+        assert e.fin_acked and b.recv(2000) == b"x" * 1000 and b.recv(1) == b""
+        b.close()
+
+
+def test_fast_open():
+    """TCP_FASTOPEN_CONNECT: the second connection's data is in its SYN."""
+    with World() as w:
+        listener = socket()
+        listener.setsockopt(m.IPPROTO_TCP, m.TCP_FASTOPEN, 5)
+        listener.bind((LOCAL, 0))
+        listener.listen(4)
+        for turn in range(2):
+            a = socket()
+            a.setsockopt(m.IPPROTO_TCP, m.TCP_FASTOPEN_CONNECT, 1)
+            a.connect(listener.getsockname())
+            a.send(b"hello")
+            b, _ = listener.accept()
+            assert b.recv(10) == b"hello"
+            b.send(b"back")
+            assert a.recv(10) == b"back"
+            assert w.host.stats.get("tcp.fast_opens") == turn
+            a.close()
+            b.close()
+        listener.close()

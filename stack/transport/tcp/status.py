@@ -1,0 +1,90 @@
+"""What a connection says of itself, and what a program may set while it lives.
+
+RFC 9293 3.9.1.6 (STATUS), RFC 5482 (user timeout, as a local setting), TCP_MAXSEG,
+TCP_CONGESTION.
+
+Not implemented: the option of RFC 5482, which tells the peer.
+"""
+
+from micropython import const
+
+from stack.transport.tcp.congestion import algorithm
+from stack.transport.tcp.states import ESTABLISHED, NAMES, SYN_SENT
+
+_M = const(0xFFFFFFFF)
+# RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
+USER_TIMEOUT_US = const(300_000_000)
+
+
+def info(c):
+    """STATUS (RFC 9293 3.9.1.6): a new dict, of what others have in TCP_INFO."""
+    b = c.board
+    return {
+        "proto": "tcp",
+        "state": NAMES[c.state],
+        "local_addr": c.local_addr,
+        "local_port": c.local_port,
+        "remote_addr": c.remote_addr,
+        "remote_port": c.remote_port,
+        "snd_una": c.snd_una,
+        "snd_nxt": c.snd_nxt,
+        "snd_wnd": c.snd_wnd,
+        "rcv_nxt": c.rcv_nxt,
+        "rcv_wnd": c.rcv_adv - c.rcv_nxt & _M,
+        "mss": c.mss,
+        "cwnd": c.cc.cwnd,
+        "ssthresh": c.cc.ssthresh,
+        "congestion": c.cc.name,
+        "srtt_us": c.rtt.srtt_us,
+        "rto_us": c.rtt.timeout_us(),
+        "in_flight": c.snd_nxt - c.snd_una & _M,
+        "lost": b.lost if b is not None else 0,
+        "sacked": b.sacked if b is not None else 0,
+        "recovery": ("open", "recovery", "loss")[c.recovering],
+        "min_rtt_us": c.rtt.min_us,
+        "rttvar_us": c.rtt.rttvar_us,
+        "backoff": c.rtt.backoff,
+        "options": _options(c),
+        "retransmits": c.retransmits,
+        "rx_bytes": c.rx_bytes,
+        "tx_bytes": c.tx_bytes,
+        "send_queue": c.snd.tail - c.snd.head,
+        "recv_queue": c.rcv.tail - c.rcv.head,
+        "out_of_order": c.ooo.held() if c.ooo is not None else 0,
+    }
+
+
+def _options(c):
+    """What both sides agreed on, in words."""
+    out = []
+    for on, name in (
+        (c.sack_ok, "sack"), (c.ts_on, "timestamps"), (c.ecn, "ecn"),
+        (c.snd_wscale or c.rcv_wscale, "wscale"), (c.fast, "fastopen"),
+    ):
+        if on:
+            out.append(name)
+    return " ".join(out)
+
+
+def set_user_timeout(c, us):
+    """RFC 9293 3.9.1.1, RFC 5482: R2 for data; 0: the default of five minutes."""
+    c.user_timeout_us = us or USER_TIMEOUT_US
+
+
+def limit_mss(c, n):
+    """No segment of more than n bytes, in the SYN's offer too if it has not left."""
+    c.mss_limit = n
+    if c.state == SYN_SENT and c.snd_max == c.iss:
+        if n < c.adv_mss:
+            c.adv_mss = n
+    elif c.state >= ESTABLISHED and n < c.mss:
+        c.follow_path()
+
+
+def set_congestion(c, name):
+    """Go on with another algorithm, with the window that is. ValueError."""
+    old = c.cc
+    cc = algorithm(name)(c.mss, c.tcp.initial_segments, c.rtt)
+    cc.cwnd = old.cwnd
+    cc.ssthresh = old.ssthresh
+    c.cc = cc
