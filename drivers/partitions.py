@@ -27,7 +27,7 @@ def kind(head):
 
     head: the first LOOK bytes, or as many as there are. littlefs: 0 blocks if it does not say."""
     for at in (0, _LFS_BLOCK):
-        if bytes(head[at + 8 : at + 16]) == b"littlefs":
+        if len(head) >= at + 32 and bytes(head[at + 8 : at + 16]) == b"littlefs":
             return ("littlefs",) + _lfs_shape(head, at)
     if len(head) >= _SECTOR and head[510] == 0x55 and head[511] == 0xAA:
         if _is_fat(head):
