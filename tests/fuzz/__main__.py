@@ -25,7 +25,7 @@ def _job(seed, executions, seconds, programs, channel):
         short = engine.shorten(f.program)
         channel.put(("failed", seed, (short, str(f))))
     fresh = [p for p in e.programs if p not in known]
-    channel.put(("done", seed, (e.executions, len(e.reached), fresh)))
+    channel.put(("done", seed, (e.executions, len(e.reached), fresh, e.checks)))
 
 
 @click.command()
@@ -45,6 +45,7 @@ def main(seconds, executions, jobs, seed, grow):
     for p in running:
         p.start()
     at, found, failures, left, told = {}, [], [], jobs, began
+    looks = 0
     while left:
         kind, who, said = channel.get()
         if kind == "at":
@@ -60,11 +61,13 @@ def main(seconds, executions, jobs, seed, grow):
             left -= 1
             at[who] = said[0]
             found += said[2]
+            looks += said[3]
             print(f"job {who - seed}: {said[0]:,} executions, {said[1]} things reached", flush=True)
     for p in running:
         p.join()
     n, took = sum(at.values()), time.monotonic() - began
-    print(f"{n:,} executions in {took:.0f} s, {len(found)} programs reached new things")
+    print(f"{n:,} executions in {took:.0f} s, all invariants looked at {looks:,} times (also as "
+          f"timers expire), {len(found)} programs reached new things")
     if grow and not failures:
         kept = engine.distil(corpus + found)
         engine.write_corpus(kept)

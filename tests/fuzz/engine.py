@@ -49,7 +49,7 @@ class Engine:
         self.rng = random.Random(seed)
         self.options = options
         self.programs = []
-        self.executions = 0
+        self.executions = self.checks = 0
         self.reached = set()
         for p in programs:
             self.try_one(p)
@@ -57,10 +57,11 @@ class Engine:
     def try_one(self, program):
         """Play it; keep it if it reached something new. Failure."""
         try:
-            n, seen = play(program, self.options)
+            n, seen, checks = play(program, self.options)
         except Exception as e:
             raise Failure(program, e) from e
         self.executions += n
+        self.checks += checks
         if not seen <= self.reached:
             self.reached |= seen
             self.programs.append(program)
@@ -147,7 +148,7 @@ def distil(programs, options=None):
     """The fewest programs, by greed, that reach what all reach; the shortest first."""
     kept, reached = [], set()
     for p in sorted(programs, key=len):
-        _, seen = play(p, options)
+        seen = play(p, options)[1]
         if not seen <= reached:
             reached |= seen
             kept.append(p)
