@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-FATES = ("loss", "duplicate", "reorder", "corrupt", "delay")
+FATES = ("loss", "duplicate", "reorder", "corrupt", "delay", "mark")
 REORDER_HOLD_S = 0.005  # a frame taken out of order goes on after so long at the latest
 STALL_MS = 1000
 BATCH = 64
@@ -31,15 +31,17 @@ class Impairment:
 
     loss: gone. duplicate: sent twice. reorder: held back until 1 to 8 later frames have
     passed (5 ms at most). corrupt: one byte of it is changed, which every Internet checksum
-    that covers the byte sees. delay: held for up to `delay_ms`. latency_ms: every frame."""
+    that covers the byte sees. delay: held for up to `delay_ms`. mark: a packet that is ECN-capable
+    gets the mark of congestion (RFC 3168). latency_ms: every frame."""
 
     def __init__(
         self, seed=1, loss=0.0, duplicate=0.0, reorder=0.0, corrupt=0.0,
-        delay=0.0, delay_ms=5.0, latency_ms=0.0,
+        delay=0.0, delay_ms=5.0, latency_ms=0.0, mark=0.0,
     ):  # fmt: skip
         self.options = {
             "seed": seed, "loss": loss, "duplicate": duplicate, "reorder": reorder,
             "corrupt": corrupt, "delay": delay, "delay_ms": delay_ms, "latency_ms": latency_ms,
+            "mark": mark,
         }  # fmt: skip
 
     def __repr__(self):
@@ -143,6 +145,9 @@ class Direction:
         data[self.rng.randrange(len(data))] ^= self.rng.randrange(1, 256)
         self.emit(bytes(data))
 
+    def mark(self, data):
+        self.emit(congested(data))
+
     def reorder(self, data):
         self.held.append([self.rng.randint(1, 8) + 1, time.monotonic() + REORDER_HOLD_S, data])
 
@@ -175,6 +180,21 @@ class Direction:
             self.send(heapq.heappop(self.later)[2])
         times = [i[1] for i in self.held] + [i[0] for i in self.later[:1]]
         return max(0.0, min(times) - now) if times else None
+
+
+def congested(frame):
+    """The frame with "congestion experienced" in its IPv4 header, if that is ECN-capable."""
+    if frame[12:14] != b"\x08\x00" or frame[15] & 3 in (0, 3):
+        return frame
+    b = bytearray(frame)
+    before = b[14] << 8 | b[15]
+    b[15] |= 3
+    # RFC 1624: HC' = ~(~HC + ~m + m')
+    total = (~(b[24] << 8 | b[25]) & 0xFFFF) + (~before & 0xFFFF) + (b[14] << 8 | b[15])
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    b[24], b[25] = ~total >> 8 & 0xFF, ~total & 0xFF
+    return bytes(b)
 
 
 def pump(guest, tap, control, options, pcap):

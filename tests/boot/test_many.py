@@ -92,14 +92,14 @@ class Server:
 
     def __init__(self, guest):
         self.running = guest.run_async(SERVER)
-        self.running.expect("serving", 30)
+        self.running.expect("serving", 120)
         self._lock = threading.Lock()
 
     def stats(self):
         """A dict; what SERVER prints."""
         with self._lock:
             self.running.write(b"stats\n")
-            m = self.running.expect(r"stats (\{.*\})", 120)
+            m = self.running.expect(r"stats (\{.*\})\r?\n", 120)
         return eval(m[1], {"__builtins__": {}})
 
     def until(self, good, timeout):
@@ -125,7 +125,7 @@ def world(rig):
     gw.ip_batch(*(f"addr add {a}/16 dev eth0" for a in SOURCES))
     port = lab.tap()
     guest = rig.guest(
-        net=port, mem=256, append={"ip": "10.77.0.2/16", "gw": gw.ip}, boot_timeout=60
+        net=port, mem=256, append={"ip": "10.77.0.2/16", "gw": gw.ip}, boot_timeout=120
     )
     server = Server(guest)
     started = []

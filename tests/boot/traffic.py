@@ -21,7 +21,7 @@ import time
 SERVER = ("10.77.0.2", 7)
 NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT: choose the port when the destination is known
 WINDOW = 64  # handshakes under way at a time
-BEYOND = 150  # SYNs of a flood that wait for their answers
+BEYOND = 500  # SYNs of a flood that wait for their answers
 
 
 def tell(**what):

@@ -47,11 +47,13 @@ def connect(k, ip, port):
     _keep(k, s)
 
 
-def listen(k, port, backlog):
+def listen(k, port, backlog, fastopen):
     s = _new()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", port))
     s.listen(backlog)
+    if fastopen:
+        s._ep.fastopen = 5
     listeners[k] = s
 
 

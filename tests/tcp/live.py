@@ -233,8 +233,18 @@ class Live:
         words = dict(zip(args[::2], args[1::2]))
         self._call("connect", text(self._address(words.get("to", "peer"))), self.peer_port)
 
-    def listen(self, backlog, reuse):
-        self._call("listen", self.port, backlog)
+    def listen(self, backlog, words):
+        self._call("listen", self.port, backlog, "fastopen" in words)
+
+    def flood(self, n):
+        """From addresses and ports of nobody's, a few at a time, as the guest takes them."""
+        for i in range(n):
+            src = self.other + 0x100
+            raw = wire.build(60_000 - i, self.port, i, 0, "S", 65535, 0, b"", b"", src, GUEST)
+            self.bench.put_ip(src, GUEST, ip_packet(src, GUEST, 6, raw))
+            if i % 32 == 31:
+                self.settle()
+        self.settle()
 
     def _until(self, function, good, hope=_HOPE_S):
         """function() once good(it) holds, or as it is when hope has gone."""

@@ -31,6 +31,7 @@ class Player:
         self.sent = self.read = 0  # octets of the program's streams
         self.clock = stage.now()  # of the step before
         self.ts = None  # the peer's timestamps: False when off
+        self.cookie = b""  # of Fast Open, the last that the stack gave
         self.tsval = 0  # the last TSval of the stack's
         self.taken = set()  # what was expected and came: (seq, length, flags)
         self.step = None
@@ -110,7 +111,9 @@ class Player:
         if self.ts and "ts" not in named and "nots" not in g.words:
             out = b"\x01\x01" + wire.option_bytes("ts", [self.ts_now(), self.tsval])
         for name, args in g.options or ():
-            if name in ("raw", "fastopen"):
+            if name == "fastopen" and args == ["cookie"]:
+                values = [self.cookie.hex()]
+            elif name in ("raw", "fastopen"):
                 values = args
             elif name == "sack":
                 values = [self.value(e) + self.iss for a in args for e in a.split(":")]
@@ -141,7 +144,7 @@ class Player:
 
     def _late(self, p, g):
         """And a delayed acknowledgment come before what would have carried it."""
-        return not self.stage.exact and p.flags == "A" and not p.data and g.flags != "A"
+        return not self.stage.exact and p.flags == "A" and not p.data and (g.flags != "A" or g.end)
 
     def do_perhaps(self, g, after):
         """>? SEGMENT: if the next is such a one, it is taken."""
@@ -156,6 +159,7 @@ class Player:
         """Packet p is what Segment g says; what it tells is remembered."""
         if "S" in p.flags:
             self.iss = p.seq
+        self.cookie = p.options.get("fastopen", self.cookie)
         if "ts" in p.options:
             self.tsval = p.options["ts"][0]
         seq = _relative(p.seq, self.iss)
@@ -203,7 +207,7 @@ class Player:
                 want = [self.value(e) + self.irs & _M for a in args for e in a.split(":")]
                 assert not want or got == want, said
             elif name == "fastopen":
-                assert not args or args == ["*"] or got == bytes.fromhex("".join(args)), said
+                assert args == ["*"] and got or got == bytes.fromhex("".join(args)), said
             else:
                 for have, a in zip(got, args):
                     low, _, high = a.partition("..")
@@ -285,10 +289,14 @@ class Player:
         self._call(args, after, lambda a: self.stage.connect(a))
 
     def do_listen(self, args, after):
-        """listen [BACKLOG] [reuse]"""
-        reuse = "reuse" in args
-        args = [a for a in args if a != "reuse"]
-        self._call(args, after, lambda a: self.stage.listen(int(a[0]) if a else 8, reuse))
+        """listen [BACKLOG] [reuse] [fastopen]"""
+        words = {a for a in args if a in ("reuse", "fastopen")}
+        args = [a for a in args if a not in words]
+        self._call(args, after, lambda a: self.stage.listen(int(a[0]) if a else 8, words))
+
+    def do_flood(self, args, after):
+        """flood N: so many SYNs of others, whose answers nobody hears."""
+        self.stage.flood(int(args[0]))
 
     def do_accept(self, args, after):
         """accept: a connection is there; accept nothing: none is."""

@@ -105,16 +105,30 @@ class Virtual:
         return errno.errorcode[e.args[0]]
 
     def connect(self, args):
+        more = {"fastopen": True} if "fastopen" in args else {}
+        args = [a for a in args if a != "fastopen"]
         words = dict(zip(args[::2], args[1::2]))
         s = self.s
+        if s.conn is not None:
+            self.orphans.append(s.conn)
         s.conn = s.tcp.connect(
             _ADDRESSES[words.get("to", "peer")], h.PEER_PORT, s.now,
-            _ADDRESSES[words.get("from", "any")], h.OUR_PORT,
+            _ADDRESSES[words.get("from", "any")], h.OUR_PORT, **more,
         )  # fmt: skip
 
-    def listen(self, backlog, reuse):
+    def listen(self, backlog, words):
         s = self.s
-        s.listener = s.tcp.listen(0, h.OUR_PORT, backlog, s.now, reuse)
+        s.listener = s.tcp.listen(0, h.OUR_PORT, backlog, s.now, "reuse" in words)
+        if "fastopen" in words:
+            s.listener.fastopen = 5
+
+    def flood(self, n):
+        port, self.s.peer_port = self.s.peer_port, 1024
+        for i in range(n):
+            self.s.peer_port += 1
+            self.inject(i, 0, "S", 65535, 0, b"", b"", False, "other", None, None, 0, None, b"")
+        self.s.peer_port = port
+        self.s.out.clear()
 
     def accept(self, hope=True):
         c = self.s.listener.accept()
