@@ -6,12 +6,9 @@ RFC 9293 leaves the cutting to the sender): IPv4 without options or fragments, T
 options, ACK and perhaps PSH, the same addresses, ports, TOS, TTL, acknowledgement and
 window, the next sequence number, and checksums that are right.
 
-    have = continues(arena, a, 0, a, n, vouched)        payload of the first, 0: not of this kind
-    k = continues(arena, a, have, b, n, vouched)        payload of the next, 0: does not follow
-    copy(arena, a + HEADERS + have, arena, b + HEADERS, k)
-    seal(arena, a, have)                                lengths and IP checksum of the whole
-
-Frames begin at multiples of 4 in the arena, b behind a.
+A driver's `take(ring, st)` gives frames as place << 20 | length << 2 | 2 if it does not lie in
+one piece | 1 if its checksum is vouched for, or an int of at most 0. Places are multiples of 4
+of the arena.
 
 Not implemented: IPv6, timestamps.
 """
@@ -19,9 +16,43 @@ Not implemented: IPv6, timestamps.
 import micropython
 from micropython import const
 
+from stack.core.mem import copy
+
 HEADERS = const(54)  # Ethernet, IPv4, TCP
 # A whole IP packet has at most 65,535 bytes: 40 of headers, and a last segment as large as any.
-MOST = const(65535 - 40 - 9000)
+_MOST = const(65535 - 40 - 16110)
+# Where `join` says what it made: the last two words of a driver's state.
+_PLACE, _LENGTH = const(6), const(7)
+
+
+def join(take, ring, st, arena, r):
+    """Append to frame r, in place, the frames behind it that continue it.
+
+    What it is then stands in st[6], its place, and st[7], the rest. Returns what `take` gave
+    last, which does not belong to it; 0 if there was nothing.
+    """
+    a = r >> 20
+    st[_PLACE] = a
+    st[_LENGTH] = r & 0xFFFFF
+    first = have = continues(arena, a, 0, a, r >> 2 & 0x3FFFF, r & 1)
+    if not first:
+        return 0
+    while True:
+        r = take(ring, st)
+        b = r >> 20
+        k = 0
+        # A larger place: not from the front again, and none of the negative answers.
+        if b > a and not r & 2 and have <= _MOST:
+            k = continues(arena, a, have, b, r >> 2 & 0x3FFFF, r & 1)
+        if not k:
+            break
+        copy(arena, a + HEADERS + have, arena, b + HEADERS, k)
+        arena[a + 47] |= arena[b + 47]  # PSH
+        have += k
+    if have != first:
+        seal(arena, a, have)
+        st[_LENGTH] = have + HEADERS << 2 | 1
+    return r
 
 
 @micropython.viper

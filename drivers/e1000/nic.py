@@ -16,21 +16,9 @@ control, several queues, MSI and MSI-X: INTx serves one queue as well.
 from micropython import const
 
 from drivers import coalesce, dma
-from drivers.coalesce import continues
 from drivers.device import Device, DeviceError
 from drivers.e1000 import regs, ring
-from drivers.e1000.ring import (
-    CLEAN,
-    NEXT,
-    RX_SIZE,
-    TX_MOST,
-    rx_next,
-    rx_waiting,
-    tx_done,
-    tx_offload,
-    tx_put,
-    tx_space,
-)
+from drivers.e1000.ring import rx_next, rx_waiting, tx_done, tx_offload, tx_put, tx_space
 from stack.core.frame import CAP_RX_CSUM, CAP_TSO4, CAP_TSO6, CAP_TX_CSUM, Frame
 from stack.core.mem import copy
 from stack.core.timers import NEVER
@@ -50,10 +38,12 @@ _WATCH_MAX_US = const(1_000_000)
 _STALLED_US = const(10_000_000)
 _POLL_US = const(1_000)  # without any interrupt the host polls this often
 
-_WHY = {
-    ring.BAD_LENGTH: "a receive descriptor's length does not fit its buffer",
-    ring.BAD_SIZE: "a frame larger than any can be",
-}
+_PROBE_US = const(10_000)
+# Ethernet's type, IPv4 from and to 0.0.0.0, TCP from port 0 to 0.
+_PROBE = (
+    b"\x08\x00" + b"E\x00\x01\x54\x00\x00\x00\x00\x01\x06" + bytes(22) + b"P\x10"
+)
+
 
 
 class E1000(Device):
@@ -67,7 +57,6 @@ class E1000(Device):
         self._write32 = hw.write32
         self._irq_count = hw.irq_count
         self.join = True  # hand up several segments of a TCP stream as one
-        self._joined = 0
         self._wanted = False  # somebody waits for room to send
         self._watch_at = self._watch_us = self._since = 0
         self._line = self._vector = -1
@@ -76,10 +65,9 @@ class E1000(Device):
         self._regs = r = regs.Registers(hw, function.region(0, 0, regs.BAR_LEN), function.device)
         self.driver = r.name
         self._rdt, self._tdt, self._icr = r.base + regs.RDT, r.base + regs.TDT, r.base + regs.ICR
-        if not r.reset():
-            self._function.disable()
-            raise DeviceError("%s: the card does not come out of reset" % r.name)
         try:
+            if not r.reset():
+                raise DeviceError("%s: the card does not come out of reset" % r.name)
             self.mac = r.mac()
             self._start(r)
         except (DeviceError, MemoryError):
@@ -96,9 +84,9 @@ class E1000(Device):
             # The 82540EM does it too, but QEMU's writes a payload length with the header in it.
             self.caps |= CAP_TSO6
         self.gso_max = _GSO_MAX
-        count = dma.rx_merge_plan(min(dma.rx_budget(hw), _RING * RX_SIZE), _RING)[0]
+        count = dma.rx_merge_plan(min(dma.rx_budget(hw), _RING * ring.RX_SIZE), _RING)[0]
         self.rx_count = count
-        self._end = count * RX_SIZE
+        self._end = count * ring.RX_SIZE
         self._arena = hw.dma(self._end + _FRAME_MAX, 4096)
         self._frame = Frame(self._arena)
         self._rx_ring = hw.dma(16 * count, 4096)
@@ -112,8 +100,6 @@ class E1000(Device):
         self._told = 0  # NEXT as the card knows it
         r.set_ring(regs.RDBAL, hw.addr(self._rx_ring), 16 * count)
         r.set_ring(regs.TDBAL, hw.addr(self._tx_ring), 16 * _RING)
-        for register in (regs.RDTR, regs.RADV, regs.TIDV, regs.TADV):
-            r.write(register, 0)
         r.write(regs.ITR, _ITR)
         r.write(regs.RXCSUM, regs.RXCSUM_ON)
         r.write(regs.TIPG, regs.TIPG_COPPER)
@@ -122,11 +108,37 @@ class E1000(Device):
         self._set_interrupts()
         r.set_link_up()
         r.write(regs.TCTL, r.read(regs.TCTL) & regs.TCTL_KEEP | regs.TCTL_RUN)
+        if r.pcie and not self._cuts_well():
+            self.caps &= ~(CAP_TSO4 | CAP_TSO6)
+            self.gso_max = 0
         # Once: after each write QEMU's 82540EM receives nothing for a second.
         r.write(regs.RCTL, regs.RCTL_RUN)
         self._post()
         self.link_up = r.link_up() is True
         r.write(regs.IMS, regs.ICR_RX | regs.ICR_LSC)
+
+    def _cuts_well(self):
+        """Whether segmentation makes segments. QEMU's 82574L before 8.1 made IP fragments of one
+        datagram of them where its other side does not cut by itself (all but taps): it is asked
+        by a packet that comes back."""
+        arena = self._arena
+        f = Frame(arena)
+        f.off = a = self._end
+        f.end = a + coalesce.HEADERS + 300
+        arena[a : a + 6] = arena[a + 6 : a + 12] = self.mac
+        arena[a + 12 : f.end] = _PROBE + bytes(f.end - a - 12 - len(_PROBE))
+        f.gso_size, f.csum_start, f.csum_offset = 100, a + 34, 16
+        self._regs.write(regs.RCTL, regs.RCTL_RUN | regs.RCTL_LOOP)
+        self._post()
+        self.tx(f)
+        self.flush()
+        until = self._hw.ticks_us() + _PROBE_US
+        while not rx_waiting(self._rx_ring, self._rx) and self._hw.ticks_us() < until:
+            pass
+        came = 0
+        while rx_next(self._rx_ring, self._rx) > 0:
+            came += 1
+        return not came or not arena[20] & 0x20  # MF in the first if there are fragments
 
     def _set_interrupts(self):
         self.interrupts = "none"
@@ -163,8 +175,8 @@ class E1000(Device):
                             break
                         continue
                 elif r & _LONG and self.join and rx_waiting(buffers, st):
-                    ahead = self._join(r)
-                    r = self._joined
+                    ahead = coalesce.join(rx_next, buffers, st, self._arena, r)
+                    r = st[ring.PLACE] << 20 | st[ring.LENGTH]
                 n += 1
                 frame.off = r >> 20
                 frame.end = (r >> 20) + (r >> 2 & 0x3FFFF)
@@ -176,32 +188,6 @@ class E1000(Device):
                 self._post()
         return n
 
-    def _join(self, r):
-        """Append to frame r, in place, the segments behind it that continue it: `_joined` is what
-        became of it. Returns what rx_next gave last, which does not belong to it."""
-        buffers, st, arena = self._rx_ring, self._rx, self._arena
-        self._joined = r
-        a = r >> 20
-        first = have = continues(arena, a, 0, a, r >> 2 & 0x3FFFF, r & 1)
-        if not first:
-            return 0
-        while True:
-            r = rx_next(buffers, st)
-            b = r >> 20
-            k = 0
-            # A larger place: not from the front again, and not one of the negative answers.
-            if b > a and not r & 2 and have <= coalesce.MOST:
-                k = continues(arena, a, have, b, r >> 2 & 0x3FFFF, r & 1)
-            if not k:
-                break
-            copy(arena, a + coalesce.HEADERS + have, arena, b + coalesce.HEADERS, k)
-            arena[a + 47] |= arena[b + 47]  # PSH
-            have += k
-        if have != first:
-            coalesce.seal(arena, a, have)
-            self._joined = a << 20 | have + coalesce.HEADERS << 2 | 1
-        return r
-
     def _rx_rare(self, r):
         """A frame that ran on in the first buffer, made whole; or 0 if there is none to hand up."""
         if r > 0:
@@ -212,7 +198,7 @@ class E1000(Device):
         elif r == ring.DAMAGED:
             self.stats.drop("e1000.damaged")
         else:
-            self._fail(_WHY[r])
+            self._fail("lengths in the receive ring that cannot be")
             return 0
         self._post()
         return 0
@@ -220,7 +206,7 @@ class E1000(Device):
     def _post(self):
         """What was taken out is the card's again: all but one. 3.2.6."""
         if self.error is None:
-            self._write32(self._rdt, (self._rx[NEXT] - 1) & (self.rx_count - 1))
+            self._write32(self._rdt, (self._rx[ring.NEXT] - 1) & (self.rx_count - 1))
 
     # ---- sending, 3.3 and 3.5 ----
 
@@ -230,7 +216,7 @@ class E1000(Device):
             self.stats.drop("e1000.stopped")
             return True
         buffers, st = self._tx_ring, self._tx
-        if tx_space(st) < TX_MOST and not self._make_room():
+        if tx_space(st) < ring.TX_MOST and not self._make_room():
             return False
         buf = f.buf
         off = f.off
@@ -251,26 +237,26 @@ class E1000(Device):
     def _make_room(self):
         """The ring is full. True if the card has finished something meanwhile."""
         self.flush()
-        if self.error is None and tx_space(self._tx) < TX_MOST:
+        if self.error is None and tx_space(self._tx) < ring.TX_MOST:
             self._wanted = True
             self._regs.write(regs.IMS, regs.ICR_TXDW)
             return False
-        return True
+        return self.error is None
 
     def flush(self):
         if self.error is not None:
             return
         st = self._tx
-        put = st[NEXT]
+        put = st[ring.NEXT]
         if put != self._told:
             self._told = put
             self._write32(self._tdt, put & (_RING - 1))
             self._reclaim()
-            if st[CLEAN] != put:
-                self._watch(self._hw.ticks_us())
-        elif st[CLEAN] != put:
+            self._watch_us = _WATCH_US
+            self._watch_at = self._hw.ticks_us() + _WATCH_US
+        elif st[ring.CLEAN] != put:
             self._reclaim()
-            if st[CLEAN] != put and self._hw.ticks_us() >= self._watch_at:
+            if st[ring.CLEAN] != put and self._hw.ticks_us() >= self._watch_at:
                 self._look()
 
     def _reclaim(self):
@@ -290,27 +276,18 @@ class E1000(Device):
             if f.pool is not None:
                 f.pool.put(f)  # f.release() without a call
 
-    def _watch(self, now):
-        self._watch_us = _WATCH_US
-        self._watch_at = now + _WATCH_US
-        if not self._since:
-            self._since = now
-
     def _look(self):
         """Nothing was written back for a while: is the card there, and sane? Tell it once more."""
         now = self._hw.ticks_us()
         self.stats.count("e1000.tx_waits")
-        r = self._regs
         self._read_link()
-        if self.error is not None:
-            return
-        if r.read(regs.TDH) >= _RING:
+        if self.link_up and self._regs.read(regs.TDH) >= _RING:
             self._fail("its head lies outside of the ring")
-            return
-        if not self.link_up or not self._since:
+        elif not self.link_up or not self._since:
             self._since = now
         elif now - self._since >= _STALLED_US:
             self._fail("the card has a link and sends nothing")
+        if self.error is not None:
             return
         self._write32(self._tdt, self._told & (_RING - 1))
         if self._watch_us < _WATCH_MAX_US:
@@ -320,16 +297,16 @@ class E1000(Device):
     def tx_space(self):
         if self.error is not None:
             return 1
-        return tx_space(self._tx) // TX_MOST
+        return tx_space(self._tx) // ring.TX_MOST
 
     def tx_mark(self):
-        return self._tx[NEXT]
+        return self._tx[ring.NEXT]
 
     def tx_passed(self, mark):
         if self.error is not None:
             return True
         self._reclaim()
-        return self._tx[CLEAN] - mark & 0x80000000 == 0
+        return self._tx[ring.CLEAN] - mark & 0x80000000 == 0
 
     # ---- interrupts, 8254x 3.2.7, 13.4.17 ----
 
@@ -342,9 +319,8 @@ class E1000(Device):
             self.on_interrupt()
         if rx_waiting(self._rx_ring, self._rx):
             return True
-        return self._wanted and self._tx_news()
-
-    def _tx_news(self):
+        if not self._wanted:
+            return False
         self._reclaim()
         return not self._wanted
 
@@ -353,7 +329,7 @@ class E1000(Device):
             return NEVER
         if self._vector < 0:
             return self._hw.ticks_us() + _POLL_US
-        return self._watch_at if self._tx[CLEAN] != self._tx[NEXT] else NEVER
+        return self._watch_at if self._tx[ring.CLEAN] != self._tx[ring.NEXT] else NEVER
 
     def on_interrupt(self):
         if self.error is not None:
@@ -390,9 +366,7 @@ class E1000(Device):
         self.link_up = False
         self._regs.reset()
         self._function.disable()
-        frames = self._frames
-        for i in range(len(frames)):
-            f = frames[i]
+        frames, self._frames = self._frames, ()
+        for f in frames:
             if f is not None:
-                frames[i] = None
                 f.release()

@@ -37,14 +37,10 @@ TCTL = const(0x0400)
 TIPG = const(0x0410)
 RDBAL = const(0x2800)
 RDT = const(0x2818)
-RDTR = const(0x2820)
-RADV = const(0x282C)
 TDBAL = const(0x3800)
 TDH = const(0x3810)
 TDT = const(0x3818)
-TIDV = const(0x3820)
 TXDCTL = const(0x3828)
-TADV = const(0x382C)
 RXCSUM = const(0x5000)
 _RAL = const(0x5400)
 _RAH = const(0x5404)
@@ -68,6 +64,7 @@ ICR_TXDW = const(1 << 0)
 # Enable; all unicast and multicast; frames of over 1,522 bytes; broadcast; buffers of
 # 2,048 bytes; no FCS. 13.4.22.
 RCTL_RUN = const(1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 15 | 0 << 16 | 1 << 26)
+RCTL_LOOP = const(1 << 6)  # what is sent is received, and nothing goes or comes
 # Enable; pad short frames; collision threshold and distance for full duplex. 13.4.33.
 TCTL_RUN = const(1 << 1 | 1 << 3 | 0x0F << 4 | 0x40 << 12)
 TCTL_KEEP = const(1 << 28)  # 82574L: several outstanding reads, as it came

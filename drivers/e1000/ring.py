@@ -27,6 +27,7 @@ CLEAN = const(2)  # tx: how many were found done
 _FIRST = const(3)  # tx: where the frame that is being put in begins
 _CONTEXT = const(4)  # tx: what the card's checksum context says, 0 if we cannot know
 _LARGEST = const(5)  # rx: no frame is longer
+PLACE, LENGTH = const(6), const(7)  # rx: what coalesce.join made of a frame, as in rx_next
 _WORDS = const(8)
 
 # Buffers of 2,048 bytes (RCTL.BSIZE): an ordinary frame in one, a jumbo in up to eight.
@@ -57,8 +58,7 @@ _IXSM_TXSM = const(3 << 8)
 NOTHING = const(0)
 RUNT = const(-1)
 DAMAGED = const(-2)  # the card saw an error on the wire; taken out
-BAD_LENGTH = const(-3)
-BAD_SIZE = const(-4)
+BAD = const(-3)  # lengths that cannot be
 
 
 def state(count, largest=0):
@@ -80,7 +80,7 @@ def rx_next(ring, st) -> int:
     """Take the next frame out. Positive: its place in the arena << 20 | length << 2 | 2 if it
     runs on in the first buffer | 1 if its checksum is vouched for. 3.2.3.
 
-    NOTHING, also while a frame of several descriptors is not complete; RUNT, DAMAGED, BAD_...
+    NOTHING, also while a frame of several descriptors is not complete; RUNT, DAMAGED, BAD.
     """
     s = ptr32(st)
     w = ptr32(ring)
@@ -95,19 +95,13 @@ def rx_next(ring, st) -> int:
             return 0
         n = w[4 * i + 2] & 0xFFFF
         total += n
-        if n > RX_SIZE:
-            return BAD_LENGTH
+        # Only the last descriptor of a frame may be filled in part.
+        if n > RX_SIZE or total > s[_LARGEST] or (v & _EOP == 0 and (n != RX_SIZE or k > mask)):
+            return BAD
         if v & _EOP:
             break
-        # "Only the last descriptor of a packet may be filled in part."
-        if n != RX_SIZE:
-            return BAD_LENGTH
         k += 1
-        if total > s[_LARGEST] or k > mask:
-            return BAD_SIZE
         i = (i + 1) & mask
-    if total > s[_LARGEST]:
-        return BAD_SIZE
     s[NEXT] = (s[NEXT] + k) & 0xFFFFFFFF
     flags = 0
     if first + k > mask + 1:

@@ -58,7 +58,7 @@ class E1000Model(PciFunction):
         self.hold = False  # keep write-backs until complete()
         self.pending = []  # (address, bytes) of write-backs that are kept
         self.tails = 0  # writes of TDT
-        self.contexts = 0
+        self.contexts = self.looped = 0
         self._reset()
 
     # ---- registers ----
@@ -267,7 +267,12 @@ class E1000Model(PciFunction):
                 self._insert(frame, w0 & 0xFF, w0 >> 8 & 0xFF, w0 >> 16)
             if options & 2:
                 self._insert(frame, w1 & 0xFF, w1 >> 8 & 0xFF, w1 >> 16)
-        self.sent.append(bytes(frame) + bytes(max(0, 60 - len(frame))))
+        wire = bytes(frame) + bytes(max(0, 60 - len(frame)))
+        if self.reg[RCTL] & 1 << 6:
+            self.looped += 1
+            self.deliver(wire)
+        else:
+            self.sent.append(wire)
 
     @staticmethod
     def _insert(frame, start, at, end):
@@ -298,6 +303,8 @@ class E1000Model(PciFunction):
                 piece[ip + 4 : ip + 6] = struct.pack("!H", n - ip - 40)
             seq = int.from_bytes(frame[tcp + 4 : tcp + 8], "big") + at & ONES
             piece[tcp + 4 : tcp + 8] = struct.pack("!I", seq)
+            if "fragments" in self.lie and at + mss < len(payload):
+                piece[ip + 6] |= 0x20
             if at + mss < len(payload):
                 piece[tcp + 13] &= ~9  # FIN and PSH belong to the last
             s = pseudo + n - tcp
