@@ -131,12 +131,12 @@ class Lab:
         n = len(self.taps) + 1
         return n, _mac(0x20, n)
 
-    def tap(self, nic=None, mac=None):
+    def tap(self, nic=None, mac=None, queues=1):
         """A bridge port for a guest, with offloads. nic: more properties of its device."""
         n, default_mac = self._next_guest()
-        fd = self.switch.tap(f"g{n}", vnet_hdr=True)
+        fds = self.switch.tap(f"g{n}", True, queues)
         self.switch.ip(f"link set g{n} master br0 up")
-        port = FdNet(fd, "tap", mac or default_mac, nic)
+        port = FdNet(fds[0], "tap", mac or default_mac, nic, fds[1:])
         self.taps.append(port)
         return port
 
@@ -146,7 +146,7 @@ class Lab:
         The port's `.link` has counters and `inject`; its capture `link<n>.pcap` shows the frames
         as the guest sent them, before the damage, and as the guest gets them, after it."""
         n, default_mac = self._next_guest()
-        tap = self.switch.tap(f"g{n}", vnet_hdr=False)
+        (tap,) = self.switch.tap(f"g{n}", vnet_hdr=False)
         self.switch.ip(f"link set g{n} master br0 up")
         limit = self.capture_limit if pcap_limit is None else pcap_limit
         made = Link(self.switch, tap, impairment, self.directory / f"link{n}.pcap", limit)
@@ -181,7 +181,8 @@ class Lab:
             self.capture.stop()
         for port in self.taps:
             if port.fd >= 0:
-                os.close(port.fd)
+                for fd in port.pass_fds:
+                    os.close(fd)
                 port.fd = -1
         self.namespaces.close()
         if self._scratch:

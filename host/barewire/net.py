@@ -47,11 +47,14 @@ class UserNet:
 class FdNet:
     """A network card on a descriptor that we hold: a TAP, or one end of a datagram socket."""
 
-    def __init__(self, fd, kind, mac, nic=None):
+    def __init__(self, fd, kind, mac, nic=None, more=()):
+        """more: descriptors of a TAP's other queues."""
         self.fd, self.kind, self.mac, self.nic = fd, kind, mac, dict(nic or {})
-        self.pass_fds = (fd,)
+        self.pass_fds = (fd, *more)
 
     def arguments(self, name):
+        if len(self.pass_fds) > 1:
+            return ["-netdev", f"tap,id={name},fds={':'.join(map(str, self.pass_fds))}"]
         if self.kind == "tap":
             return ["-netdev", f"tap,id={name},fd={self.fd}"]
         return ["-netdev", f"dgram,id={name},local.type=fd,local.str={self.fd}"]

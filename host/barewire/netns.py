@@ -48,7 +48,7 @@ class Namespaces:
         self._fds = [hello["fd"]]
 
     def _reply(self):
-        data, fds, _, _ = socket.recv_fds(self._channel, 65536, 2)
+        data, fds, _, _ = socket.recv_fds(self._channel, 65536, 8)
         if not data:
             raise BarewireError("the namespace helper ended")
         reply = json.loads(data)
@@ -152,11 +152,12 @@ class Space:
         s.listen(backlog)
         return s
 
-    def tap(self, name, vnet_hdr):
-        """A TAP interface; its descriptor. BarewireError when /dev/net/tun is closed to us."""
+    def tap(self, name, vnet_hdr, queues=1):
+        """A TAP interface; a descriptor for each queue. BarewireError when /dev/net/tun is closed
+        to us."""
         try:
-            (fd,) = self.owner.call("tap", self.index, name=name, vnet_hdr=vnet_hdr)
-            return fd
+            args = {"name": name, "vnet_hdr": vnet_hdr, "queues": queues}
+            return self.owner.call("tap", self.index, **args)
         except OSError as e:
             raise BarewireError(f"cannot make a tap: /dev/net/tun: {os.strerror(e.errno)}") from e
 

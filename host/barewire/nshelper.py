@@ -21,7 +21,7 @@ import sys
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 TUNSETVNETHDRSZ = 0x400454D8
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x0100, 0x1000, 0x4000
 SIOCETHTOOL = 0x8946
 ETHTOOL_SET = {"sg": 0x19, "tx": 0x17, "rx": 0x15, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
 
@@ -50,14 +50,18 @@ def op_socketpair():
     return list(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
 
 
-def op_tap(name, vnet_hdr):
+def op_tap(name, vnet_hdr, queues):
     """A TAP of that name; with vnet_hdr each frame carries virtio's header of offloads."""
-    fd = os.open("/dev/net/tun", os.O_RDWR)
     flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if vnet_hdr else 0)
-    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
-    if vnet_hdr:
-        fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("i", 12))
-    return [os.fdopen(fd, "rb", 0)]
+    flags |= IFF_MULTI_QUEUE if queues > 1 else 0
+    made = []
+    for _ in range(queues):
+        fd = os.open("/dev/net/tun", os.O_RDWR)
+        made.append(os.fdopen(fd, "rb", 0))
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        if vnet_hdr:
+            fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("i", 12))
+    return made
 
 
 def op_offload(name, **features):

@@ -12,6 +12,7 @@ NICS = {
     "virtio-net-pci": ("virtio-net", ("disable-legacy=on", "romfile=")),
     "virtio-net-device": ("virtio-net", ()),
     "e1000": ("e1000", ("romfile=",)),
+    "e1000-82545em": ("e1000", ("romfile=",)),
     "e1000e": ("e1000e", ("romfile=",)),
 }
 
@@ -61,10 +62,11 @@ class Platform:
         names another card than the platform's."""
         properties = dict(nic or {})
         device = properties.pop("device", self.nic)
-        words = [device, f"netdev={netdev}", *NICS[device][1]]
+        usual = dict(word.split("=") for word in NICS[device][1])
         if mac:
-            words.append(f"mac={mac}")
-        return ",".join(words + [f"{k}={v}" for k, v in properties.items()])
+            usual["mac"] = mac
+        words = [f"{k}={v}" for k, v in {**usual, **properties}.items()]
+        return ",".join([device, f"netdev={netdev}", *words])
 
 
 class MediaPlatform(Platform):
