@@ -55,6 +55,10 @@ class Device:
     def on_interrupt(self):
         pass
 
+    def gone(self):
+        """True if the card was pulled; the device is stopped then."""
+        return False
+
     def stop(self):
         self.link_up = False
 
@@ -115,6 +119,9 @@ class Wrapper(Device):
 
     def on_interrupt(self):
         self.inner.on_interrupt()
+
+    def gone(self):
+        return self.inner.gone()
 
     def stop(self):
         self.inner.stop()

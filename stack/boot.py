@@ -101,6 +101,7 @@ def mount_root(hw, devices, say):
 
 def start_host(hw, cfg, devices, say):
     """Host, network cards and runtime. Returns the Runtime."""
+    from drivers import hotplug
     from drivers.probe import find_nics
     from stack.api import _runtime
     from stack.api._random import Random
@@ -113,6 +114,7 @@ def start_host(hw, cfg, devices, say):
     runtime = _runtime.Runtime(host, hw, devices)
     for device in find_nics(hw, host.stats, say, devices.at, cfg.forward):
         host.add_interface(device)
+    runtime.watch_cards(hotplug.find(hw, devices.at))
     hw.at_reset(runtime.stop)
     _runtime.install(runtime)
     devices.look_after(host.timers, hw.ticks_us())

@@ -160,6 +160,19 @@ class Host:
         below.add_vlan(vlan)
         return iface
 
+    def look_for_gone(self, now):
+        """Remove the interfaces whose cards were pulled, with their addresses and routes.
+
+        What a program has open stays open: it fails as without a route (ENETUNREACH)."""
+        for iface in list(self.interfaces):
+            if not iface.loopback and iface.device.gone():
+                self.configure(iface, "none", now)
+                self.configure6(iface, "none", now)
+                self.interfaces.remove(iface)
+                self.routes.remove_iface(iface)
+                iface.check_link()
+                self._tell(iface)
+
     def _add(self, device, loopback):
         iface = Interface(
             device, self.ip, self.pool, self.buffers, self.stats, self.timers, loopback,

@@ -59,8 +59,7 @@ class E1000(Device):
         self.join = True  # hand up several segments of a TCP stream as one
         self._wanted = False  # somebody waits for room to send
         self._watch_at = self._watch_us = self._since = 0
-        self._line = self._vector = -1
-        self._seen = 0
+        self._line = self._vector = self._seen = -1
         function.enable()
         self._regs = r = regs.Registers(hw, function.region(0, 0, regs.BAR_LEN), function.device)
         self.driver = r.name
@@ -79,10 +78,8 @@ class E1000(Device):
         """14.3 to 14.5: rings, buffers, interrupts; then receiver and transmitter on."""
         hw = self._hw
         self.mtu_max = r.mtu_max
-        self.caps = CAP_TX_CSUM | CAP_RX_CSUM | CAP_TSO4
-        if r.pcie:
-            # The 82540EM does it too, but QEMU's writes a payload length with the header in it.
-            self.caps |= CAP_TSO6
+        # The 82540EM has TSO6 too, but QEMU's writes a payload length with the header in it.
+        self.caps = CAP_TX_CSUM | CAP_RX_CSUM | CAP_TSO4 | (CAP_TSO6 if r.pcie else 0)
         self.gso_max = _GSO_MAX
         count = dma.rx_merge_plan(min(dma.rx_budget(hw), _RING * ring.RX_SIZE), _RING)[0]
         self.rx_count = count
@@ -114,7 +111,7 @@ class E1000(Device):
         # Once: after each write QEMU's 82540EM receives nothing for a second.
         r.write(regs.RCTL, regs.RCTL_RUN)
         self._post()
-        self.link_up = r.link_up() is True
+        self.link_up = r.link_up()
         r.write(regs.IMS, regs.ICR_RX | regs.ICR_LSC)
 
     def _cuts_well(self):
@@ -148,7 +145,6 @@ class E1000(Device):
             try:
                 self._vector = self._hw.irq_line(line)
                 self._line = line
-                self._seen = -1
                 self.interrupts = "intx"
             except (OSError, ValueError):
                 pass
@@ -343,11 +339,17 @@ class E1000(Device):
         if self._vector >= 0:
             hw.irq_unmask(self._line)
 
+    def gone(self):
+        if self._function.gone():
+            self._fail("the card is gone")
+            return True
+        return False
+
     def _read_link(self):
         up = self._regs.link_up()
-        if up is None:
-            self._fail("the card is gone")
-        elif up != self.link_up:
+        if not up and self.gone():
+            return
+        if up != self.link_up:
             self.stats.count("e1000.link_changes")
             self.link_up = up
 
@@ -364,8 +366,9 @@ class E1000(Device):
         if self.error is None:
             self.error = "stopped"
         self.link_up = False
-        self._regs.reset()
-        self._function.disable()
+        if not self._function.gone():
+            self._regs.reset()
+            self._function.disable()
         frames, self._frames = self._frames, ()
         for f in frames:
             if f is not None:

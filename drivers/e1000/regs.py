@@ -108,8 +108,6 @@ class Registers:
 
     def reset(self):
         """No interrupts, no DMA, then CTRL.RST. 14.2, 82574L 4.6. False if it does not finish."""
-        if self.read(STATUS) == GONE:
-            return False
         self.write(IMC, GONE)
         self.write(RCTL, 0)
         self.write(TCTL, 1 << 3)
@@ -121,7 +119,6 @@ class Registers:
         self.write(CTRL, self.read(CTRL) & ~_CTRL_NO_MASTER | _CTRL_RST)
         if self._wait(CTRL, _CTRL_RST, 0, _RESET_US) is None:
             return False
-        self.write(IMC, GONE)
         self.read(ICR)
         return True
 
@@ -157,6 +154,6 @@ class Registers:
         return mac
 
     def link_up(self):
-        """STATUS.LU; None if the card is gone. 13.4.2."""
+        """STATUS.LU; of a card that is gone False. 13.4.2."""
         v = self.read(STATUS)
-        return None if v == GONE else v & _STATUS_LU != 0
+        return v != GONE and v & _STATUS_LU != 0

@@ -18,6 +18,7 @@ A transport is what a device looks like to its driver, whatever the bus; `pci.py
     config_changed() -> bool     acknowledge; did the configuration change since last asked
     vector, seen                 there is something to acknowledge if hw.irq_count(vector) !=
                                  seen; vector -1: it must be asked
+    gone()                       whether the device was pulled
     close()                      no more interrupts, no more DMA
 
 Not implemented: devices behind channel I/O (4.3).

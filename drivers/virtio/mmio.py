@@ -241,5 +241,8 @@ class MmioTransport:
             hw.irq_unmask(self._line)
         return status & _CONFIG_CHANGED != 0
 
+    def gone(self):
+        return False  # no bus, no plug
+
     def close(self):
         """Nothing to do: a device that was reset neither interrupts nor touches memory."""

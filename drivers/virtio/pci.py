@@ -272,6 +272,10 @@ class PciTransport:
             hw.irq_unmask(self._line)
         return isr & _ISR_CONFIG != 0
 
+    def gone(self):
+        """Whether the device was pulled."""
+        return self._function.gone()
+
     def close(self):
         self._function.disable()
         if self._msix is not None:

@@ -463,6 +463,12 @@ class VirtioNet(Device):
         if self._transport.config_changed():
             self._read_link()
 
+    def gone(self):
+        if not self._transport.gone():
+            return False
+        self._fail("the device is gone")
+        return True
+
     def _read_link(self):
         """5.1.4.2: without STATUS the link is up. 2.1.2: the device may give up instead."""
         t = self._transport
@@ -487,7 +493,8 @@ class VirtioNet(Device):
             return
         self.stats.count("virtio.stopped")
         self.error = "virtio: " + why
-        self._transport.add_status(_FAILED)
+        if not self._transport.gone():
+            self._transport.add_status(_FAILED)
         self.stop()
 
     def stop(self):
@@ -495,8 +502,9 @@ class VirtioNet(Device):
         if self.error is None:
             self.error = "stopped"
         self.link_up = False
-        self._transport.reset()
-        self._transport.close()
+        if not self._transport.gone():
+            self._transport.reset()
+            self._transport.close()
         frames = self._frames
         for i in range(len(frames)):
             f = frames[i]

@@ -61,13 +61,14 @@ def command_line(
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
     words = [f"{k}={v}" for k, v in (append or {}).items()]
     argv += on.boot(image, " ".join(words), initrd)
+    argv += on.extra
     for i, attachment in enumerate(net or []):
         name = f"net{i}"
         argv += attachment.arguments(name)
         argv += ["-device", on.card(name, attachment.mac, attachment.nic)]
     for i, disk in enumerate(disks):
         argv += disk.arguments(f"disk{i}", on.bus)
-    return [*argv, *serial, *on.extra, *extra]
+    return [*argv, *serial, *extra]
 
 
 class Monitor:

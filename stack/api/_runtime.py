@@ -54,6 +54,12 @@ class Runtime:
         self.scratch = hw.dma(65536 if hw.ram() >= 64 << 20 else 8192)
         self.scratch_view = memoryview(self.scratch)
 
+    def watch_cards(self, hotplug):
+        """Interfaces go with their cards. hotplug: a drivers.hotplug.Hotplug, or None."""
+        if hotplug is not None:
+            hotplug.pulled = lambda: self.host.look_for_gone(self.now())
+            self._noisy = list(self._noisy) + [hotplug]
+
     # The host's side.
 
     def on_event(self):

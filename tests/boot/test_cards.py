@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from barewire.platform import Platform
 from barewire.pytest_plugin import wait_for_address
 from barewire.services import PAGE
 
@@ -205,6 +206,54 @@ def test_link_down_and_up_under_a_connection(rig, lab):
             while part := peer.recv(100):
                 got += part
             assert got == b"during and after"
+
+
+_PORT = ("-device", "pcie-root-port,id=slot1,chassis=1,slot=1")
+
+
+@pytest.mark.parametrize(
+    "machine, card",
+    [("pc", "virtio-net-pci"), ("pc", "e1000"), ("q35", "virtio-net-pci"), ("q35", "e1000e")],
+)
+def test_a_card_is_pulled(rig, lab, machine, card):
+    """By QEMU's device_del, under a connection and traffic; the other card goes on."""
+    nic = {"device": card, "id": "victim", "bus": "slot1" if machine == "q35" else "pci.0"}
+    ports = [lab.tap(nic=nic), lab.tap(nic={"device": card})]
+    on = Platform("pull", machine, extra=_PORT if machine == "q35" else ())
+    guest = rig.guest(net=ports, platform=on, append={"ip": "none"})
+    gone = next(
+        i["name"] for i in guest.eval("__import__('net').interfaces()") if i["mac"] == ports[0].mac
+    )
+    other = "eth0" if gone == "eth1" else "eth1"
+    with lab.gateway.listen((lab.gateway.ip, 0), timeout=60) as listener:
+        port = listener.getsockname()[1]
+        guest.exec(
+            "import net, network, socket, time\n"
+            f"network.LAN({gone[-1]}).ipconfig(addr4='{lab.address(20)}/24')\n"
+            f"s = socket.socket()\ns.connect(('{lab.gateway.ip}', {port}))\ns.settimeout(1)\n"
+            "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "def flood():\n"
+            " end = time.ticks_add(time.ticks_ms(), 20000)\n"
+            " n = 0\n"
+            " while time.ticks_diff(end, time.ticks_ms()) > 0:\n"
+            "  try:\n"
+            f"   u.sendto(bytes(1400), ('{lab.gateway.ip}', 9))\n   n += 1\n"
+            "   if n == 50: print('flows')\n"
+            "   s.send(b'x')\n"
+            "  except OSError as e:\n"
+            "   print('errno', e.errno)\n   return\n"
+            " print('no error')"
+        )
+        running = guest.run_async("flood()")
+        running.expect("flows")
+        guest.monitor.command("device_del", id="victim")
+        running.expect("errno (101|113)")  # ENETUNREACH or EHOSTUNREACH, as a program of Linux's
+        running.wait()
+    names = [i["name"] for i in guest.eval("net.interfaces()")]
+    assert gone not in names and other in names
+    assert not any("victim" in str(bus) for bus in guest.monitor.command("query-pci"))
+    guest.exec(f"network.LAN(0).ipconfig(addr4='{lab.address(21)}/24')\ns.close()\nu.close()")
+    works(guest, lab.gateway)
 
 
 def test_user_network_of_every_card(rig, platform):
