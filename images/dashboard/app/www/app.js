@@ -53,7 +53,7 @@ function plot(id, what) {
   }
   g.globalAlpha = 0.7;
   g.font = "11px system-ui";
-  g.fillText((most / 1.15).toPrecision(3), 4, 19);
+  g.fillText(Number((most / 1.15).toPrecision(3)).toLocaleString("en"), 4, 19);
   g.globalAlpha = 1;
   g.lineWidth = 2;
   for (const c of history.values()) {
