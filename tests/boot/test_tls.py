@@ -74,6 +74,29 @@ def test_asyncio_serves_curl_and_itself(bridged_guest, lab, files):
         assert out.read_bytes() == page(n)
 
 
+def test_mozillas_roots_are_found(guest):
+    """Each certificate of /etc/ssl/cacerts.pem by its subject."""
+    out = guest.exec(
+        "from stack.api.tls import default_roots\n"
+        "from stack.tls.x509.certificate import Certificate\n"
+        "from stack.tls.x509.store import pem_certificates\nimport gc\n"
+        "roots = default_roots()\nn = found = 0\n"
+        "with open('/etc/ssl/cacerts.pem') as f:\n"
+        " pem = ''\n"
+        " for line in f:\n"
+        "  pem += line\n"
+        "  if 'END' in line:\n"
+        "   c = Certificate(pem_certificates(pem)[0])\n"
+        "   n += 1\n"
+        "   found += c.der in [r.der for r in roots.find(c.subject_form())]\n"
+        "   pem = ''\n"
+        "print(n, found, roots.count)", timeout=60,
+    )  # fmt: skip
+    n, found, count = map(int, out.split())
+    print(f"{n} roots")
+    assert n == found == count and n > 100
+
+
 def test_over_a_bad_link(rig, lab, files):
     """Loss, duplicates, reordering, corruption: TCP mends them, and TLS sees every byte once."""
     lab.gateway.quick_retransmit(20)

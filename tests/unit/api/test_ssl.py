@@ -8,6 +8,7 @@ from stack.api.socket import socket
 from stack.core import errors
 from stack.core.errors import POLLERR, POLLHUP, POLLIN, POLLOUT
 from stack.tls import groups
+from stack.tls.x509.store import RootFile, make_index
 from tests.unit.api.world import World
 from tests.vectors.tls.identities import HOST, IDENTITIES, NOW, ROOT
 
@@ -199,6 +200,35 @@ def test_unknown_issuer_expired_and_client_without_host():
         assert e.kind == "expired" and "expired on 20" in str(e)
         e = raises(client_context().wrap_socket, tcp_pair(w)[0])
         assert isinstance(e, ValueError) and "server_hostname" in str(e)
+
+
+def test_the_images_roots():
+    """With nothing loaded: a root found in a PEM file by its index."""
+    end = "-----END CERTIFICATE-----\n"
+    pem = (IDENTITIES["rsa2048"][0].split(end)[0] + end + ROOT).encode()
+    read = []
+
+    def read_root(at, n):
+        read.append(n)
+        return pem[at : at + n]
+
+    before = tls._roots
+    options = {"groups": (groups.X25519,), "key_shares": (groups.X25519,)}
+    with world() as w:
+        try:
+            tls._roots = RootFile(read_root, make_index(pem))
+            c, s = connected(w, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT, **options))
+            assert tls.info(c)["path"][-1] == "Barewire Test Root" and len(read) == 1
+            pem = pem.replace(ROOT.encode()[40:80], b"A" * 40)  # another file than its index says
+            c, s = pair(w, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT, **options))
+            shake(w, c, s)
+            assert isinstance(raises(c.read, 1), ssl.SSLError)
+            tls._roots = RootFile(read_root, make_index(pem[: pem.find(ROOT.encode()[:60])]))
+            c, s = pair(w, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT, **options))
+            shake(w, c, s)
+            assert raises(c.read, 1).kind == "unknown-issuer"
+        finally:
+            tls._roots = before
 
 
 def test_cert_none_by_name():
