@@ -9,9 +9,12 @@ import asyncio
 import socket
 from asyncio import core
 
+from micropython import const
+
 from stack.core import errors
 
-_PIECE = 8192
+_PIECE = const(8192)
+_READABLE = const(1 | 8 | 16)  # POLLIN, POLLERR, POLLHUP
 
 
 class SocketStream:
@@ -27,12 +30,14 @@ class SocketStream:
         """Steps to await: bytes as soon as there are some, b"" at the end."""
         s = self._sock
         while s is not None:
-            try:
-                data = s.read(_PIECE)
-            except OSError:
-                return b""
-            if data is not None:
-                return data
+            # Looking is cheaper than reading in vain, as after each answer.
+            if s.events() & _READABLE:
+                try:
+                    data = s.read(_PIECE)
+                except OSError:
+                    return b""
+                if data is not None:
+                    return data
             yield core._io_queue.queue_read(s)
             s = self._sock
         return b""
@@ -121,6 +126,8 @@ class Listener:
             while True:
                 try:
                     c, peer = s.accept()
+                    # An answer is written whole: it must not wait for an acknowledgement.
+                    c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     if self._ssl is not None:
                         c.setblocking(False)
                         c = self._ssl.wrap_socket(

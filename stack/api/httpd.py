@@ -122,7 +122,7 @@ class Response:
                 self._h2.append(("content-length", str(self.length)))
             self._h2.append(("date", ""))
         if self._h2[-1][1] is not date.now().text:
-            self._h2[-1] = ("date", date.text)
+            self._h2 = self._h2[:-1] + [("date", date.text)]
         return self._h2
 
 

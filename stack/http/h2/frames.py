@@ -8,6 +8,7 @@
 Not implemented: PUSH_PROMISE is never written, PRIORITY is read past (it is deprecated).
 """
 
+import micropython
 from micropython import const
 
 DATA = const(0)
@@ -60,13 +61,26 @@ WINDOW_MAX = const(0x7FFFFFFF)
 DEFAULT_WINDOW = const(65535)
 
 
+_header = bytearray(HEADER_LEN)
+
+
+@micropython.viper
+def _fill(header, length: int, kind: int, flags: int, stream_id: int):
+    p = ptr8(header)
+    p[0] = length >> 16 & 0xFF
+    p[1] = length >> 8 & 0xFF
+    p[2] = length & 0xFF
+    p[3] = kind
+    p[4] = flags
+    p[5] = stream_id >> 24 & 0xFF
+    p[6] = stream_id >> 16 & 0xFF
+    p[7] = stream_id >> 8 & 0xFF
+    p[8] = stream_id & 0xFF
+
+
 def push_header(out, length, kind, flags, stream_id):
-    out.append(length >> 16)
-    out.append(length >> 8 & 255)
-    out.append(length & 255)
-    out.append(kind)
-    out.append(flags)
-    push32(out, stream_id)
+    _fill(_header, length, kind, flags, stream_id)
+    out.extend(_header)
 
 
 def push32(out, v):

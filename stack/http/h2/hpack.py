@@ -53,7 +53,7 @@ _BY_NAME = {STATIC[i][0]: i + 1 for i in range(60, -1, -1)}
 # Section 7.1.3: what an attacker might try to guess is never put into a table.
 _NEVER = ("authorization", "proxy-authorization")
 # Of little use in a table: different each time.
-_VARYING = (":path", "content-length", "date", "etag", "age", "if-none-match", "content-range")
+_VARYING = (":path", "content-length", "etag", "age", "if-none-match", "content-range")
 
 
 def _raise(reason):
@@ -88,6 +88,8 @@ class Encoder:
         self._size = 0
         self._max = max_size
         self._smallest = -1  # the smallest maximum to be announced, -1 none
+        self._last = None  # a list that left the table as it was, and its block
+        self._last_block = b""
 
     def set_max_size(self, n):
         """The peer's SETTINGS_HEADER_TABLE_SIZE: no more than that is used from now on."""
@@ -99,7 +101,14 @@ class Encoder:
             self._evict(0)
 
     def encode(self, fields):
-        """One field block as bytes. fields: pairs of str, names in lower case."""
+        """One field block as bytes. fields: pairs of str, names in lower case.
+
+        The same list again must have the same fields."""
+        if fields is self._last and self._smallest < 0:
+            return self._last_block
+        self._last = None
+        before = self._first + len(self._entries)
+        updated = self._smallest >= 0
         out = bytearray()
         if self._smallest >= 0:
             if self._smallest < self._max:
@@ -116,7 +125,11 @@ class Encoder:
                 push_int(out, 7, 0x80, _STATIC_LEN + self._first + len(self._entries) - i)
             else:
                 self._literal(out, field)
-        return bytes(out)
+        block = bytes(out)
+        if not updated and self._first + len(self._entries) == before:
+            self._last = fields
+            self._last_block = block
+        return block
 
     def _literal(self, out, field):
         name = field[0]

@@ -116,12 +116,21 @@ def _decode(src, off: int, end: int, out, first, count, base, symbols) -> int:
                     return -1
 
 
+@micropython.viper
+def _size(src, n: int, bits) -> int:
+    s = ptr8(src)
+    b = ptr8(bits)
+    total = 0
+    i = 0
+    while i < n:
+        total += int(b[int(s[i])])
+        i += 1
+    return total
+
+
 def encoded_size(data):
     """Bytes that `data` (bytes) would have."""
-    n = 0
-    for ch in data:
-        n += _BITS[ch]
-    return n + 7 >> 3
+    return _size(data, len(data), _BITS) + 7 >> 3
 
 
 def encode(data):
