@@ -74,8 +74,10 @@ class Denial:
         for s in self._nsec:
             owner = s.name
             following = _next_name(s)
-            if _name.below(name, owner) and _delegates(_nsec_types(s)):
-                continue  # RFC 6840, section 4.1: an ancestor delegation says nothing of below
+            if _name.below(name, owner):
+                types = _nsec_types(s)
+                if _delegates(types) or _rdata.in_bitmap(types, DNAME):
+                    continue  # RFC 6840, section 4.1; 6672, 5.3.4.1: nothing is said of below
             low = _name.order(owner)
             high = _name.order(following)
             if low < key and (key < high or following == self.zone):
@@ -137,8 +139,8 @@ class Denial:
             wild = _name.WILDCARD + found[0]
             return self._covering3(self._hash(wild)) is not None
         s = self._covering(name)
-        if s is None:
-            return False
+        if s is None or _name.below(_next_name(s), name):
+            return False  # what lies below it makes it exist, if only as an empty name
         wild = _name.WILDCARD + _closest(name, s)
         return self._covering(wild) is not None
 

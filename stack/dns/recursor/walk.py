@@ -53,7 +53,7 @@ def chain(q, name, type, depth):
     for _ in range(_CHAIN_MAX):
         e = yield from lookup(q, name, type, depth)
         out.append(e)
-        if e.alias is None:
+        if e.alias is None or type == CNAME:
             return out
         name = e.alias
     raise Fail(EDE_OTHER, "too many aliases")
