@@ -16,17 +16,23 @@ _HOSTS_MAX = const(16384)
 
 
 class Answer:
-    """What a query came to: `.rcode` (0 NOERROR, 3 NXDOMAIN...), `.records`, `.name`."""
+    """What a query came to: `.rcode` (0 NOERROR, 3 NXDOMAIN...), `.records`, `.name`.
 
-    def __init__(self, r):
-        self.name = r.name
-        self.rcode = r.rcode
-        self.records = r.records
+    `.status`: "secure", "insecure" or "bogus". What configured servers say is not validated
+    here, so "insecure". `.why`: what went wrong, in words, or None.
+    """
+
+    def __init__(self, name, rcode, records):
+        self.name = name
+        self.rcode = rcode
+        self.records = records
+        self.status = "insecure"
+        self.why = None
 
     def __repr__(self):
         codes = message.RCODES
         rcode = codes[self.rcode] if 0 <= self.rcode < len(codes) else str(self.rcode)
-        return "<Answer %s %s %s>" % (self.name, rcode, self.records)
+        return "<Answer %s %s %s %s>" % (self.name, rcode, self.status, self.records)
 
 
 def make(rt):
@@ -55,6 +61,8 @@ def search(rt):
 
 def answer_steps(rt, name, type):
     """Ask for records. Ends with an Answer; OSError(-3) when no server answered, ValueError."""
+    if rt.recursor is not None and _global(rt, name, type):
+        return (yield from rt.recursor.steps(name, type))
     resolver = rt.resolver
     resolver.servers = servers(rt)
     resolver.search = search(rt)
@@ -63,7 +71,7 @@ def answer_steps(rt, name, type):
         yield from _ask(rt, r)
     if r.rcode == TIMEOUT:
         raise OSError(_address.EAI_AGAIN)
-    return Answer(r)
+    return Answer(r.name, r.rcode, r.records)
 
 
 def address_steps(rt, name, af=0):
@@ -98,6 +106,14 @@ def lookup_steps(rt, name, af=0):
     if not found:
         raise OSError(code)
     return order(rt, found)
+
+
+def _global(rt, name, type):
+    """False for names that are known here, or mean something on this network only."""
+    low = name.lower()
+    if hosts.lookup(rt.resolver.hosts, low, type) is not None:
+        return False
+    return "." in low and not low.endswith(".local")
 
 
 _TYPES = ((message.AAAA, _address.AF_INET6), (message.A, _address.AF_INET))
@@ -142,6 +158,12 @@ def order(rt, found):
 
 def _answers(rt, name, types):
     """Steps: an Answer for each type, None where no server answered; asked side by side."""
+    if rt.recursor is not None and _global(rt, name, types[0]):
+        out = []
+        for t in types:
+            a = yield from rt.recursor.steps(name, t)
+            out.append(a if a.rcode != message.SERVFAIL else None)
+        return out
     resolver = rt.resolver
     resolver.servers = servers(rt)
     resolver.search = search(rt)
@@ -169,7 +191,9 @@ def _answers(rt, name, types):
     finally:
         for q in asked:
             q.close()
-    return [None if q.r.rcode == TIMEOUT else Answer(q.r) for q in asked]
+    return [
+        None if q.r.rcode == TIMEOUT else Answer(q.r.name, q.r.rcode, q.r.records) for q in asked
+    ]
 
 
 def _ask(rt, r):

@@ -44,6 +44,7 @@ class Runtime:
         self.wait = hw.wait
         self._timer = hw.timer
         self._resolver = None
+        self.recursor = None  # a net.dns.Resolver, where names go down from the root
         self._guards = None
         self._countdown = _SCAN_EVENTS
         self.hostname = host.hostname

@@ -2,10 +2,14 @@
 
     resolve("example.test")        "10.0.0.7"
     resolve("example.test", "MX")  [Record, ...]
-    query("example.test", "TXT")   an Answer: .rcode .records
+    query("example.test", "TXT")   an Answer: .rcode .records .status
     servers() servers(["10.0.0.1"]) cache() flush()
 
-`net.aio.dns` has the same resolve and query to be awaited.
+    r = Resolver(root_hints=["10.0.0.1"], trust_anchor="20326 8 2 E06D...")
+    r.query("example.test", "A").status     "secure", "insecure" or "bogus"
+    use(r)                         from now on all names go down from the root; use(None) ends it
+
+`net.aio.dns` has the same resolve and query to be awaited, a Resolver has query_async.
 """
 
 from stack.api import _address, _resolve, _runtime
@@ -39,8 +43,22 @@ def _server(rt, text):
     return a
 
 
+def __getattr__(name):
+    # Only who asks for it pays for the resolver and its cryptography.
+    if name == "Resolver":
+        from stack.api._recursor import Resolver
+
+        return Resolver
+    raise AttributeError(name)
+
+
+def use(resolver):
+    """Resolve names by a Resolver instead of configured servers; None: by those again."""
+    _runtime.current().recursor = resolver
+
+
 def cache():
-    """What is held: (name, type, seconds left, records) each."""
+    """What is held: (name, type, seconds left, records) each; a Resolver has its own."""
     rt = _runtime.current()
     held = rt.resolver.cache.list(rt.now())
     return [(name, message.type_name(t), left, records) for name, t, left, records in held]

@@ -162,6 +162,10 @@ class Question:
             m = bytes((len(m) >> 8, len(m) & 0xFF)) + m
         return x.transport, x.server.address, m
 
+    def server_address(self):
+        """Whom the message under way went to, or None."""
+        return self._exchange.server.address if self._exchange is not None else None
+
     def poll_at(self):
         return NEVER if self.done else self._until
 

@@ -1,0 +1,183 @@
+"""A recursive resolver for programs: stack/dns/recursor, carried by the host's own sockets."""
+
+import time
+
+from stack.api import _address, _resolve, _runtime
+from stack.dns import message, rdata, root
+from stack.dns import name as _name
+from stack.dns.recursor import CACHE_BYTES, Recursor
+from stack.net import addr, addr6
+from stack.net.addr6 import V6
+
+
+class Resolver:
+    """Asks the root and goes down from there, validating.
+
+    root_hints: addresses of root servers, text (default: IANA's). trust_anchor: the root's DS
+    as text ("20326 8 2 E06D..." or a whole line of a zone file), or a list of such; "" for
+    none, which validates nothing. cache: bytes. ValueError.
+    """
+
+    def __init__(self, root_hints=None, trust_anchor=None, cache=CACHE_BYTES):
+        rt = self._rt = _runtime.current()
+        self.machine = Recursor(
+            rt.host.rng,
+            _unix_time,
+            _hints(rt, root_hints),
+            [_ds(text) for text in _anchors(trust_anchor)],
+            rt.host.stats,
+            cache,
+            True,
+            _resolve._usable(rt, _address.AF_INET6),
+        )
+
+    def query(self, name, type="A"):
+        """An Answer: `.rcode .records .status` ("secure", "insecure", "bogus") and `.why`."""
+        return self._rt.run(self.steps(name, rdata.type_number(type)))
+
+    def query_async(self, name, type="A"):
+        """The same, to be awaited."""
+        return self._rt.run_async(self.steps(name, rdata.type_number(type)))
+
+    def cache(self):
+        """What is held: (name, type, seconds left, status, records) each."""
+        now = self._rt.now()
+        out = []
+        for e in self.machine.cache.entries(now):
+            type = rdata.type_name(e.type) if e.type else "(no name)"
+            records = records_of([e], now)
+            out.append((_name.to_text(e.name), type, e.left(now), status(e.status), records))
+        return out
+
+    def flush(self):
+        self.machine.flush()
+
+    def steps(self, name, type):
+        """Steps: an Answer. Never OSError: what cannot be resolved is SERVFAIL, with a reason."""
+        rt = self._rt
+        q = self.start(_name.to_wire(name), type)
+        yield from _resolve._ask(rt, q)
+        return answer_of(name, q.question, rt.now())
+
+    def start(self, wire, type):
+        """A Carried question; ValueError for what is no name."""
+        return Carried(self._rt, self.machine.start(wire, type, self._rt.now()))
+
+    def usable(self):
+        """Take note of whether there is an IPv6 address now."""
+        self.machine.ip6 = _resolve._usable(self._rt, _address.AF_INET6)
+
+
+class Carried:
+    """A recursor's Question with addresses as the host has them: the face of stub.Resolution."""
+
+    def __init__(self, rt, question):
+        self._rt = rt
+        self.question = question
+
+    @property
+    def done(self):
+        return self.question.done
+
+    def transmit(self):
+        t = self.question.transmit()
+        if t is None:
+            return None
+        transport, raw, data = t
+        if len(raw) == 4:
+            a = int.from_bytes(raw, "big")
+        else:
+            a = self._rt.host.ip6.addresses.handle(raw)
+        return transport, a, data
+
+    def on_datagram(self, data, server, now):
+        # The endpoint is connected: what it hears is from the server that was asked.
+        return self.question.on_datagram(data, self.question.server_address(), now)
+
+    def on_stream(self, data, now):
+        self.question.on_stream(data, now)
+
+    def on_failed(self, now):
+        self.question.on_failed(now)
+
+    def on_timer(self, now):
+        self.question.on_timer(now)
+
+    def poll_at(self):
+        return self.question.poll_at()
+
+
+def answer_of(name, q, now):
+    """The Answer of a Question that is done."""
+    a = _resolve.Answer(name, q.rcode, records_of(q.entries, now))
+    a.status = q.status
+    a.why = q.ede[1] if q.ede is not None else None
+    return a
+
+
+def records_of(entries, now):
+    """The Records of a chain of Entries, with what is left of their TTLs."""
+    out = []
+    for e in entries:
+        left = e.left(now)
+        for s in e.answer:
+            owner = _name.to_text(s.name)
+            for d in s.data:
+                value = rdata.decode(s.type, d)
+                out.append(message.Record(owner, s.type, 1, min(s.ttl, left), value, d))
+    return out
+
+
+def status(number):
+    from stack.dns.dnssec import STATUS
+
+    return STATUS[number]
+
+
+def _unix_time():
+    return int(time.time())
+
+
+def _hints(rt, addresses):
+    if addresses is None:
+        out = []
+        for letter, four, six in root.SERVERS:
+            raw = [addr.parse(four).to_bytes(4, "big"), addr6.parse(six)[0]]
+            out.append((_name.to_wire(letter + ".root-servers.net"), raw))
+        return out
+    found = [_raw(rt, a) for a in ([addresses] if isinstance(addresses, str) else addresses)]
+    return [(b"\x04hint\x00", found)]
+
+
+def _raw(rt, text):
+    """4 or 16 bytes of an address in text."""
+    a = _address.literal(rt, text)
+    if a < 0:
+        raise ValueError("not an address: %s" % text)
+    return rt.host.ip6.addresses.bytes(a) if a >= V6 else a.to_bytes(4, "big")
+
+
+def _anchors(given):
+    if given is None:
+        return root.ANCHORS
+    if isinstance(given, str):
+        return [given] if given else []
+    return given
+
+
+def _ds(text):
+    """RDATA of a DS from its text: key tag, algorithm, digest type, digest in hex."""
+    words = text.split()
+    for i in range(len(words)):
+        if words[i].upper() == "DS":
+            words = words[i + 1 :]
+            break
+    try:
+        tag, algorithm, kind = [int(w) for w in words[:3]]
+        digest = bytes.fromhex("".join(words[3:]))
+        if len(digest) not in (32, 48):
+            raise ValueError
+        return tag.to_bytes(2, "big") + bytes((algorithm, kind)) + digest
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("not a DS record: %s" % text)
