@@ -7,6 +7,7 @@
 
     r = Resolver(root_hints=["10.0.0.1"], trust_anchor="20326 8 2 E06D...")
     r.query("example.test", "A").status     "secure", "insecure" or "bogus"
+    Server(r).udp()                answers others: stack/api/dnsserver.py, images/resolver
     use(r)                         from now on all names go down from the root; use(None) ends it
 
 `net.aio.dns` has the same resolve and query to be awaited, a Resolver has query_async.
@@ -49,6 +50,10 @@ def __getattr__(name):
         from stack.api._recursor import Resolver
 
         return Resolver
+    if name == "Server":
+        from stack.api.dnsserver import Server
+
+        return Server
     raise AttributeError(name)
 
 

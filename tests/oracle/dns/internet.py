@@ -214,6 +214,7 @@ class Internet:
         return [self.address(n) for n in sites[zone.site]]
 
     def _make(self, z):
+        z.keys, z.anchors = [], []
         origin = z.name if z.name == "." else z.name + "."
         lines = [f"$ORIGIN {origin}", "$TTL 300", "@ SOA ns0 hostmaster 1 900 300 86400 60"]
         for i, ip in enumerate(self._site(z)):

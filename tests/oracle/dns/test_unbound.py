@@ -6,6 +6,7 @@ import random
 import select
 import socket
 import time
+from pathlib import Path
 
 import dns.flags
 import dns.message
@@ -17,7 +18,7 @@ from barewire.lab import Lab
 from stack.crypto import kernels
 from stack.crypto.asm.host import Host as NativeHost
 from stack.crypto.asm.host import blob
-from stack.dns import packet, rdata
+from stack.dns import packet, rdata, root
 from stack.dns.name import to_text, to_wire
 from stack.dns.recursor import Recursor
 from tests.oracle.dns.internet import BROKEN, ORACLE, ROOT, ZONES, Internet
@@ -109,12 +110,13 @@ def ours(q):
     return q.rcode, sets, q.status == "secure"
 
 
-def theirs(net, name, type):
+def theirs(net, name, type, server=None):
+    """The same of a server on the lab: unbound's, or another's."""
     query = dns.message.make_query(name or ".", type, use_edns=0, payload=4096,
                                    want_dnssec=True)  # fmt: skip
     with net.host.socket(kind=socket.SOCK_STREAM) as s:
         s.settimeout(20)
-        s.connect((net.lab.address(ORACLE), 53))
+        s.connect((server or net.lab.address(ORACLE), 53))
         dns.query.send_tcp(s, query)
         reply, _ = dns.query.receive_tcp(s, one_rr_per_rrset=False)
     sets = set()
@@ -175,3 +177,22 @@ def test_broken(internet, zone):
         assert ours(q) == theirs(internet, f"{host}.{zone}", "A"), (host, q.ede)
         failed += q.rcode == packet.SERVFAIL and q.status == "bogus"
     assert failed
+
+
+def test_root_data():
+    """stack/dns/root.py is what IANA says, as Debian has it."""
+    base = Path("/usr/share/dns")
+    hints = (base / "root.hints").read_text().upper()
+    known = set()
+    for letter, four, six in root.SERVERS:
+        server = f"{letter}.root-servers.net.".upper()
+        known |= {(server, four), (server, six.upper())}
+    found = set()
+    for line in hints.splitlines():
+        words = line.split()
+        if len(words) == 4 and words[2] in ("A", "AAAA") and not line.startswith(";"):
+            found.add((words[0], words[3]))
+    assert found == known
+    lines = (base / "root.ds").read_text().splitlines()
+    ds = {" ".join(line.split()[3:]).upper() for line in lines}
+    assert ds == {a.upper() for a in root.ANCHORS}
