@@ -32,6 +32,11 @@ def check_ethernet(frame):
     """The problems of one frame (bytes from the destination address on), a list of str."""
     try:
         ether = p.ETHERNET.parse(frame)
+        if int(ether.type) == 0x8100:
+            # 802.1Q: an id, no priority, and a frame as it would be without.
+            tag = int.from_bytes(frame[14:16], "big")
+            bad = [] if 0 < tag < 4095 else [f"a VLAN tag of {tag:#06x}"]
+            return bad + check_ethernet(frame[:12] + frame[16:])
         if len(frame) > 1514:
             return [f"{len(frame)} bytes, more than 1514"]
         if ether.src[0] & 1:
