@@ -5,6 +5,8 @@ the wire is read by tshark, and every mechanism must be seen in use.
 """
 
 import hashlib
+import socket
+import struct
 import subprocess
 import threading
 
@@ -41,6 +43,9 @@ def client(ip, port):
     s = socket.socket()
     s.connect((ip, port))
     return s
+def ask_for_ecn():
+    from stack.api import _runtime
+    _runtime.current().host.tcp.ecn = 1
 def listen(port):
     l = socket.socket()
     l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -195,3 +200,111 @@ def test_options_in_use(rig):
         dsacks = fields(pcap, f"{side} && tcp.options.sack.dsack", "frame.number")
         print(side, len(dsacks), "DSACKs")
         assert dsacks
+
+
+def test_ecn_in_use(rig):
+    """Both sides mark their data ECN-capable, echo a router's mark, and answer the echo."""
+    w = World(rig, Impairment(seed=6, mark=0.03), tcp_ecn=1)
+    w.guest.exec("ask_for_ecn()")
+    w.linux_serves(give=True)
+    w.linux_serves(give=False)
+    w.guest_serves(7001, give=True)
+    w.guest_serves(7002, give=False)
+    pcap = w.capture()
+    counters = w.port.link.counters()
+    print(counters)
+    assert counters["from_guest"]["mark"] > 10 and counters["to_guest"]["mark"] > 10
+    for src in (GUEST, w.linux.ip):
+        side = f"ip.src == {src} && tcp"
+        asked = fields(pcap, f"{side} && tcp.flags.syn == 1 && tcp.flags.ack == 0",
+                       "tcp.flags.ece", "tcp.flags.cwr")  # fmt: skip
+        assert len(asked) == 2 and set(asked) == {("1", "1")}, asked
+        granted = fields(pcap, f"{side} && tcp.flags.syn == 1 && tcp.flags.ack == 1",
+                         "tcp.flags.ece", "tcp.flags.cwr")  # fmt: skip
+        assert len(granted) == 2 and set(granted) == {("1", "0")}, granted
+        count = {}
+        for name, what in (
+            ("capable", "ip.dsfield.ecn == 2 && tcp.len > 0"),
+            ("control packets that claim to be", "ip.dsfield.ecn != 0 && tcp.len == 0"),
+            ("echoes", "tcp.flags.ece == 1 && tcp.flags.syn == 0"),
+            ("answers", "tcp.flags.cwr == 1 && tcp.flags.syn == 0"),
+        ):
+            count[name] = len(fields(pcap, f"{side} && {what}", "frame.number"))
+        print(src, count)
+        assert count["capable"] > 500 and count["echoes"] > 3 and count["answers"] > 1
+        # Linux marks the ACK of its TIME-WAIT; we mark none.
+        assert count["control packets that claim to be"] == 0 or src != GUEST
+
+
+FAST_SERVER = """
+l = socket.socket()
+l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+l.bind(("0.0.0.0", 7003))
+l.listen(4)
+l.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+print("listening")
+for i in range(3):
+    s, _ = l.accept()
+    s.write(s.recv(100).upper())
+    s.close()
+l.close()
+"""
+FAST_CLIENT = """
+for i in range(3):
+    s = socket.socket()
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN_CONNECT, 1)
+    s.connect(({ip!r}, {port}))
+    s.write(b"hello %d" % i)
+    print(s.recv(100))
+    s.close()
+"""
+MSG_FASTOPEN = 0x20000000
+
+
+def test_fast_open_in_use(rig):
+    """A cookie the first time, then octets in the SYN, acknowledged by the SYN-ACK; both roles."""
+    w = World(rig, Impairment(seed=7), tcp_fastopen=3)
+    running = w.guest.run_async(FAST_SERVER)
+    running.expect("listening", 30)
+    for i in range(3):
+        with w.linux.socket() as s:
+            s.settimeout(None)  # a socket with a timeout does not block, and then has no SYN yet
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 60, 0))
+            s.sendto(b"hello %d" % i, MSG_FASTOPEN, (GUEST, 7003))
+            assert s.recv(100) == b"HELLO %d" % i
+    running.wait(30)
+
+    with w.linux.socket() as l:
+        l.settimeout(60)
+        l.bind((w.linux.ip, 0))
+        l.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+        l.listen(4)
+
+        def serve():
+            for _ in range(3):
+                with l.accept()[0] as s:
+                    s.sendall(s.recv(100).upper())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        said = w.guest.exec(FAST_CLIENT.format(ip=w.linux.ip, port=l.getsockname()[1]), 60)
+        thread.join(30)
+    assert said.split("\n")[:3] == [f"b'HELLO {i}'" for i in range(3)]
+    pcap = w.capture()
+    for client, server in ((w.linux.ip, GUEST), (GUEST, w.linux.ip)):
+        syns = fields(
+            pcap, f"ip.src == {client} && tcp.flags.syn == 1 && tcp.flags.ack == 0",
+            "tcp.options.tfo.request", "tcp.options.tfo.cookie", "tcp.len", "tcp.seq_raw",
+        )  # fmt: skip
+        answers = fields(
+            pcap, f"ip.src == {server} && tcp.flags.syn == 1 && tcp.flags.ack == 1",
+            "tcp.options.tfo.cookie", "tcp.ack_raw",
+        )  # fmt: skip
+        print(client, syns, answers)
+        assert len(syns) == 3 and syns[0][0] and not syns[0][1] and syns[0][2] == "0"
+        cookie = answers[0][0]
+        assert cookie
+        for i in (1, 2):
+            _, used, length, seq = syns[i]
+            assert used == cookie and length == "7", syns
+            assert int(answers[i][1]) == (int(seq) + 1 + 7) & 0xFFFFFFFF, answers

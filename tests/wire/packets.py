@@ -19,6 +19,7 @@ from construct import (
     IfThenElse,
     Int16ub,
     Int32ub,
+    OneOf,
     Prefixed,
     RepeatUntil,
     Select,
@@ -161,7 +162,7 @@ UDP = Struct(
     "payload" / GreedyBytes,
 )
 
-# RFC 9293, section 3.1, and its options (3.2); RFC 7323; RFC 2018
+# RFC 9293, section 3.1, and its options (3.2); RFC 7323; RFC 2018; RFC 7413
 TCP_OPTION = Select(
     Struct("kind" / Const(0, Byte)),
     Struct("kind" / Const(1, Byte)),
@@ -175,6 +176,11 @@ TCP_OPTION = Select(
     ),
     Struct(
         "kind" / Const(8, Byte), "length" / Const(10, Byte), "value" / Int32ub, "echo" / Int32ub
+    ),
+    Struct(  # empty: a request; a cookie has 4 to 16 bytes, an even number
+        "kind" / Const(34, Byte),
+        "length" / OneOf(Byte, (2, 6, 8, 10, 12, 14, 16, 18)),
+        "cookie" / Bytes(lambda c: c.length - 2),
     ),
 )
 TCP_OPTIONS = Struct("list" / GreedyRange(TCP_OPTION), "rest" / GreedyBytes)
