@@ -17,17 +17,16 @@ _DIR = const(0x4000)
 _ETAGS = const(64)
 
 TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "json": "application/json",
-    "txt": "text/plain; charset=utf-8",
-    "svg": "image/svg+xml",
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "ico": "image/x-icon",
-    "wasm": "application/wasm",
-}
+    "html": "text/html; charset=utf-8", "htm": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8", "txt": "text/plain; charset=utf-8",
+    "md": "text/markdown; charset=utf-8", "csv": "text/csv; charset=utf-8",
+    "js": "text/javascript; charset=utf-8", "mjs": "text/javascript; charset=utf-8",
+    "json": "application/json", "xml": "application/xml", "wasm": "application/wasm",
+    "pdf": "application/pdf", "gz": "application/gzip", "zip": "application/zip",
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif",
+    "svg": "image/svg+xml", "webp": "image/webp", "ico": "image/x-icon",
+    "woff": "font/woff", "woff2": "font/woff2", "mp3": "audio/mpeg", "mp4": "video/mp4",
+}  # fmt: skip
 
 _etags = {}
 
@@ -61,7 +60,7 @@ def file(request, path, type=None):
     if s[0] & _DIR:
         raise HttpError(404)
     if request.method not in ("GET", "HEAD"):
-        return Response("", 405, (("Allow", "GET, HEAD"),))
+        return Response("Only GET and HEAD\n", 405, (("Allow", "GET, HEAD"),))
     size = s[6]
     time = int(s[8])
     etag = _etag(path, size, time)
@@ -74,7 +73,9 @@ def file(request, path, type=None):
     if conditional.not_modified(h, etag, time):
         return Response(b"", 304, fields)
     if type is None:
-        type = TYPES.get(path[path.rfind(".") + 1 :].lower(), "application/octet-stream")
+        name = path[path.rfind("/") + 1 :]
+        end = name[name.rfind(".") + 1 :].lower() if "." in name else ""
+        type = TYPES.get(end, "application/octet-stream")
     where = conditional.byte_range(h, etag, time, size) if request.method == "GET" else None
     if where is None:
         return Response(_Sender(path, 0, size), 200, fields, type, size)
@@ -111,7 +112,7 @@ def safe(path):
     for part in path.split("/"):
         if part in ("", "."):
             continue
-        if part[0] == "." or "\\" in part or "\0" in part or ":" in part:
+        if part[0] == "." or "\\" in part or ":" in part:
             return None
         parts.append(part)
     return parts
@@ -126,6 +127,8 @@ def static(root):
             path = request.path
         except ValueError:
             raise HttpError(400)  # noqa: B904
+        if "\0" in path:
+            raise HttpError(400)
         parts = safe(path)
         if parts is None:
             raise HttpError(404)
@@ -138,7 +141,7 @@ def static(root):
             if path[-1:] != "/":
                 query = request.query
                 to = request.target.split("?")[0] + "/" + ("?" + query if query else "")
-                return Response("", 308, (("Location", "/" + to.lstrip("/")),))
+                return Response("There\n", 301, (("Location", "/" + to.lstrip("/")),))
             where += "/index.html"
         return file(request, where)
 

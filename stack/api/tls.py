@@ -152,9 +152,7 @@ def pin(certificate):
     return b2a_base64(c.spki_sha256()).decode().strip()
 
 
-def connect(
-    host, port=443, context=None, timeout=None, early_data=b"", host_name=None, **options
-):
+def connect(host, port=443, context=None, timeout=None, early_data=b"", host_name=None, **options):
     """An SSLSocket to host, after the handshake. options: of `context`, when none is given.
 
     host_name: whom the certificate has to be for, if it is not `host`. early_data: sent with the

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench.peers import HTTP_PORT, retry_connect
 from tests.bench.tls import CHAIN, KEY, _put
 
-REQUESTS = 3000
+REQUESTS = 1000
 
 _NGINX = """
 user root;
@@ -43,7 +43,7 @@ def _load(client, peer, url, connections, streams, h1):
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         options = ["-n", REQUESTS, "-c", connections, "-m", streams, f"--log-file={log}"]
-        out = client.run("h2load", *options, *(["--h1"] if h1 else []), url).stdout
+        out = client.run("h2load", *options, *(["--h1"] if h1 else []), url, timeout=300).stdout
         if f" {REQUESTS} succeeded" not in out:
             raise RuntimeError(out)
         lines = [line.split() for line in log.read_text().splitlines()]
