@@ -1,6 +1,7 @@
 """The command `barewire`: run, tap, build, console, doctor."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def _bridge(stack, ports):
 
 @main.command()
 @click.argument("program", required=False, type=click.Path(exists=True))
+@click.argument("files", nargs=-1, type=click.Path(exists=True))
 @click.option("-p", "ports", multiple=True, metavar="HOST:GUEST", help="Forward a host port.")
 @click.option("--net", type=click.Choice(["user", "bridge", "none"]), default="user")
 @click.option("-m", "mem", default=64, show_default=True, help="Memory in MB.")
@@ -84,11 +86,11 @@ def _bridge(stack, ports):
 @click.option("--image", type=click.Path(exists=True, dir_okay=False), help="An ELF to boot.")
 @click.option("--machine", type=click.Choice(list(qemu.MACHINES)), default="q35")
 @click.option("--pty", is_flag=True, help="Leave the console on a pty, for mpremote.")
-def run(program, ports, net, mem, append, pcap, keylog, disks, image, machine, pty):
+def run(program, files, ports, net, mem, append, pcap, keylog, disks, image, machine, pty):
     """Boot the image with the console on this terminal; Ctrl-A X leaves.
 
-    PROGRAM, a file or a folder with main.py, is mounted at /app and run. The exit status is
-    the guest's."""
+    PROGRAM, a file or a folder with main.py, is mounted at /app and run, FILES beside it. The
+    exit status is the guest's."""
     image = Path(image) if image else default_image()
     chosen = accel.choose(image, say)
     disks = [disk.parse(text) for text in disks]
@@ -100,7 +102,7 @@ def run(program, ports, net, mem, append, pcap, keylog, disks, image, machine, p
         if program:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="barewire-"))
             initrd = Path(scratch) / "app.romfs"
-            initrd.write_bytes(romfs.build(romfs.for_program(program)))
+            initrd.write_bytes(romfs.build(romfs.for_program(program, files)))
         attachments = []
         if net == "user":
             attachments = [UserNet([parse_port(p) for p in ports], pcap=pcap)]
@@ -156,6 +158,38 @@ def build(arguments):
     """Build the image: what `make image` does. ARGUMENTS go to barewire.build."""
     argv = [sys.executable, "-m", "barewire.build", *arguments]
     sys.exit(subprocess.call(argv, cwd=root(), env=dict(os.environ, PYTHONPATH="host")))
+
+
+@main.command()
+@click.option("--libvirt", "form", flag_value="libvirt", help="A domain for `virsh define`.")
+@click.option("--nomad", "form", flag_value="nomad", help="A job for `nomad job run -json`.")
+@click.option("--kubevirt", "form", flag_value="kubevirt", help="For `kubectl apply -f`.")
+@click.option("--image", type=click.Path(exists=True, dir_okay=False),
+              help="An ELF, disk or ISO; build/barewire.elf by default.")  # fmt: skip
+@click.option("--name", default="barewire", show_default=True)
+@click.option("-m", "mem", default=64, show_default=True, help="Memory in MB.")
+@click.option("--count", default=1, show_default=True, help="How many, for a scheduler.")
+@click.option("--nics", default=1, show_default=True, help="Network cards, for libvirt.")
+@click.option("--append", multiple=True, callback=_pairs, metavar="KEY=VALUE")
+@click.option("--initrd", type=click.Path(exists=True, dir_okay=False), help="A romfs.")
+@click.option("--accel", "chosen", type=click.Choice(["kvm", "tcg"]), default="kvm")
+@click.option("--registry", default="registry.example", help="Where KubeVirt gets its disk from.")
+def export(form, image, name, mem, count, nics, append, initrd, chosen, registry):
+    """Write what another needs to run the image: docs/deploy.md."""
+    from barewire import export as made
+
+    if form is None:
+        raise click.UsageError("one of --libvirt, --nomad, --kubevirt")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise click.BadParameter(f"{name!r}: want letters, digits and hyphens, as in a host name")
+    machine = made.Machine(name, image or default_image(), mem, append, initrd, nics, count)
+    if form == "kubevirt":
+        if machine.is_kernel:
+            raise click.UsageError("KubeVirt boots a disk: --image build/NAME/barewire.qcow2")
+        text = made.kubevirt(machine, registry)
+    else:
+        text = {"libvirt": made.libvirt, "nomad": made.nomad}[form](machine, chosen)
+    click.echo(text, nl=False)
 
 
 @main.command()

@@ -68,14 +68,23 @@ def read_tree(folder, keep=lambda path: True):
     return tree
 
 
-def for_program(path):
-    """The tree that `barewire run PATH` mounts: a file becomes main.py, a folder its files."""
+def for_program(path, files=()):
+    """The tree of `barewire run PATH FILES...`: a file becomes main.py, a folder its files.
+
+    files: files and folders that lie beside it by their own names. BarewireError."""
     path = Path(path)
     if path.is_dir():
-        return read_tree(path)
-    if not path.is_file():
+        tree = read_tree(path)
+    elif path.is_file():
+        tree = {"main.py": path.read_bytes()}
+    else:
         raise BarewireError(f"no such program: {path}")
-    return {"main.py": path.read_bytes()}
+    for more in map(Path, files):
+        name = more.resolve().name
+        if name in tree:
+            raise BarewireError(f"two files are called {name}")
+        tree[name] = read_tree(more) if more.is_dir() else more.read_bytes()
+    return tree
 
 
 def mpy_cross():

@@ -172,3 +172,27 @@ def test_command_line_help_and_errors():
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("barewire: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.boot
+def test_run_packs_a_program_and_its_files(tmp_path):
+    (tmp_path / "app.py").write_text(
+        "import helper, os, sys\nprint(helper.WHO, open('/app/data/x.txt').read())\n"
+        "print(sorted(os.listdir('/app')))\nsys.exit(7)\n"
+    )
+    (tmp_path / "helper.py").write_text("WHO = 'helper'\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.txt").write_text("from a file")
+    argv = [sys.executable, "-m", "barewire.cli", "run", "app.py", "helper.py", "data"]
+    argv += ["--net", "none"]
+    done = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
+    assert "helper from a file" in done.stdout, done.stdout + done.stderr
+    assert "['data', 'helper.py', 'main.py']" in done.stdout
+    assert done.returncode == 7
+    (tmp_path / "main.py").write_text("")
+    done = subprocess.run(
+        [*argv[:5], "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "two files are called main.py" in done.stderr
