@@ -8,7 +8,7 @@
 Options of `context`, besides those of stack/tls/config.py:
 
     roots            trusted certificates instead of Mozilla's: PEM, DER or a path
-    certificate, key what to show: PEM, DER or a path
+    certificate, key what to show: PEM, DER or a path; ocsp: a response to staple, DER
     pins             SHA-256 of SubjectPublicKeyInfo, bytes or base64; one has to be in the path
     alpn             protocols, best first
     early_data       a server: bytes of 0-RTT data taken; whoever recorded them can replay them
@@ -78,7 +78,9 @@ def _read_root(at, n):
         return f.read(n)
 
 
-def context(server=False, roots=None, certificate=None, key=None, pins=(), alpn=(), **options):
+def context(
+    server=False, roots=None, certificate=None, key=None, ocsp=None, pins=(), alpn=(), **options
+):
     """An ssl.SSLContext with options that `ssl` has no words for."""
     from stack.api import ssl
 
@@ -90,6 +92,7 @@ def context(server=False, roots=None, certificate=None, key=None, pins=(), alpn=
         c.load_verify_locations(cadata=data)
     if certificate is not None:
         c.load_cert_chain(_bytes(certificate), _bytes(key))
+        c._identities[0].ocsp = ocsp
     if pins:
         c._options["pins"] = [_pin_bytes(p) for p in pins]
     if alpn:

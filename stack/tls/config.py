@@ -32,7 +32,7 @@ class Config:
                      path that was found good, from the root (the greatest depth) to the leaf
     sessions         a tickets.Sessions, where a client keeps tickets; None: no resumption
     tickets          a tickets.TicketKeys with which a server seals; None: no tickets
-    ticket_count     tickets sent after a handshake
+    ticket_count     tickets sent after a full handshake, 8 at most; one after a resumed one
     early_data       bytes of 0-RTT data that a server takes; 0: none. They can be
                      replayed by whoever recorded them: see README.md
     record_size_limit  largest plaintext that we take, RFC 8449; None: say nothing

@@ -236,7 +236,8 @@ def _handshake(c):
     # [NewSessionTicket]
     if config.tickets is not None and _PSK_DHE_KE in (hello.psk_modes or b""):
         resumption = schedule.resumption_master_secret(h, master, transcript.digest())
-        for i in range(config.ticket_count):
+        # One for the one that was used up.
+        for i in range(min(config.ticket_count, 1 if c.resumed else 8)):
             raw = _ticket(c, resumption, i, peer_until)
             if raw is not None:
                 yield ev.SEND, raw

@@ -286,8 +286,17 @@ def test_resumption_within_a_context():
             w.settle(1000)
             assert c.read(1) is None  # and the tickets are taken in
             assert tls.info(c)["resumed"] == tls.info(s)["resumed"] == (turn > 0)
+            assert len(cc._sessions) == 2  # two of the full handshake; one used, one new
             c.close()
             s.close()
+
+
+def test_stapled_response():
+    with world() as w:
+        options = {"certificate": CHAIN, "key": KEY, "groups": (groups.X25519,)}
+        c, s = pair(w, sc=tls.context(server=True, ocsp=b"no response", **options))
+        shake(w, c, s)
+        assert raises(c.read, 1).kind == "bad-status"  # it was sent, and it was looked at
 
 
 def test_truncation_and_reset():
