@@ -19,7 +19,7 @@ from stack.core.timers import Timers
 from stack.transport.tcp import Tcp
 from stack.transport.tcp.states import NAMES
 from stack.wire import tcp as wire
-from tests.unit.transport.tcp import check as invariants
+from tests.unit.transport.tcp.check import check as check_connection
 
 L = 5000  # our ISS
 R = 1000000  # the peer's
@@ -456,7 +456,7 @@ def drain(s):
 def check(s):
     """Invariants that hold after every step."""
     if s.conn is not None:
-        invariants.check(s.conn)
+        check_connection(s.conn)
 
 
 # -- constructors
