@@ -38,6 +38,8 @@ def set(s, level, name, value):
             s.settimeout(n / 1000 or None)
         else:
             raise OSError(_NOPROTOOPT)
+    elif (level, name) in _RECVERR and s._type != m.SOCK_STREAM:
+        (s._ep or s._open_datagrams()).recverr = bool(n)
     elif level == m.IPPROTO_IPV6 and name == m.IPV6_V6ONLY and s._af == m.AF_INET6:
         if s._bound is not None or s._ep is not None:
             raise OSError(errors.EINVAL)
@@ -50,6 +52,7 @@ def set(s, level, name, value):
 
 _NOPROTOOPT = 92
 # Taken without effect: the stack sends with TTL 64 and class 0, or the hop limit of routers.
+_RECVERR = ((m.IPPROTO_IP, m.IP_RECVERR), (m.IPPROTO_IPV6, m.IPV6_RECVERR))
 _ACCEPTED = ((m.IPPROTO_IP, m.IP_TOS), (m.IPPROTO_IP, m.IP_TTL), (m.IPPROTO_IPV6, 16))
 
 
@@ -87,10 +90,7 @@ def _take_error(s):
     e = s._ep
     if e is None or s._listening or not e.events() & POLLERR:
         return 0
-    code = e.error
-    if s._type == m.SOCK_DGRAM:
-        e.error = 0
-    return code
+    return e.error if s._type == m.SOCK_STREAM else e.take_error()
 
 
 def _linger(s, value):

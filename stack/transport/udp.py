@@ -27,6 +27,8 @@ from stack.wire.ipv4 import PROTO_UDP
 _QUEUE = const(256 * 1024)
 _MAX_ENDPOINTS = const(4096)  # a program's doing, of about 500 bytes each: 2 MB
 
+_MAX_ERRORS = const(16)  # reported by the network and not yet heard of, of one endpoint
+
 _FIRST_PORT = const(49152)  # RFC 6335, section 6: the dynamic ports
 _PORTS = const(16384)
 
@@ -57,7 +59,8 @@ class UdpEndpoint:
 
     __slots__ = (
         "udp", "local_addr", "local_port", "remote_addr", "remote_port", "iface", "reuse",
-        "broadcast", "waker", "error", "drops", "peer_addr", "peer_port", "length", "blocked",
+        "broadcast", "waker", "error", "drops", "recverr", "_errors",
+        "peer_addr", "peer_port", "length", "blocked",
         "next", "ring", "low", "high", "group_iface", "group_ttl", "group_loop",
         "_path", "_own_path", "_loop_path", "_record",
     )  # fmt: skip
@@ -76,7 +79,9 @@ class UdpEndpoint:
         self.reuse = reuse
         self.broadcast = False
         self.waker = None
-        self.error = 0
+        self.error = 0  # the oldest that the network has reported and nobody has heard of
+        self.recverr = False  # hear of errors without being connected, too (Linux's IP_RECVERR)
+        self._errors = None
         self.drops = 0
         self.peer_addr = self.peer_port = self.length = 0
         self.blocked = False
@@ -224,10 +229,29 @@ class UdpEndpoint:
             "drops": self.drops,
         }
 
-    def _raise(self):
+    def take_error(self):
+        """The oldest error not heard of, 0 for none; the next one takes its place."""
         code = self.error
-        self.error = 0
-        raise OSError(code)
+        later = self._errors
+        self.error = later.pop(0) if later else 0
+        return code
+
+    def _raise(self):
+        raise OSError(self.take_error())
+
+    def report(self, code):
+        """The network reports an error: queued, up to a bound, in order."""
+        if not self.error:
+            self.error = code
+        else:
+            if self._errors is None:
+                self._errors = []
+            if len(self._errors) < _MAX_ERRORS:
+                self._errors.append(code)
+            else:
+                self.udp.stats.drop("udp.error_queue")
+        if self.waker is not None:
+            self.waker.wake(self)
 
     def _find_path(self, addr):
         udp = self.udp
@@ -458,14 +482,11 @@ class Udp:
         theirs = b[o + 2] << 8 | b[o + 3]
         ep = self._ports.get(ours)
         while ep is not None:
-            if (
-                ep.remote_addr == h.dst
-                and ep.remote_port == theirs
-                and ep.low <= h.src <= ep.high
+            if ep.low <= h.src <= ep.high and (
+                (ep.remote_addr == h.dst and ep.remote_port == theirs)
+                or (ep.recverr and not ep.remote_addr)
             ):
-                ep.error = code
-                if ep.waker is not None:
-                    ep.waker.wake(ep)
+                ep.report(code)
                 return
             ep = ep.next
         self.stats.count("udp.error_unclaimed")

@@ -130,6 +130,29 @@ def test_an_error_of_the_network_reaches_a_connected_socket():
         assert errno_of(s.recv, 10) == errors.ECONNREFUSED
 
 
+def test_errors_queue():
+    """In the order in which they came; without a peer only who has asked for them (IP_RECVERR)."""
+    with World() as w:
+        s = m.socket(m.AF_INET, m.SOCK_DGRAM)
+        s.sendto(b"x", ("127.0.0.1", 9))
+        w.settle(1000)
+        s.settimeout(0)
+        assert errno_of(s.recv, 10) == errors.EAGAIN
+        s.setsockopt(m.IPPROTO_IP, m.IP_RECVERR, 1)
+        for code in (errors.ECONNREFUSED, errors.EHOSTUNREACH, errors.ENETUNREACH):
+            s._ep.report(code)
+        assert s.getsockopt(m.SOL_SOCKET, m.SO_ERROR) == errors.ECONNREFUSED
+        assert errno_of(s.recv, 10) == errors.EHOSTUNREACH
+        assert errno_of(s.sendto, b"x", ("127.0.0.1", 9)) == errors.ENETUNREACH
+        s.sendto(b"x", ("127.0.0.1", 9))
+        w.settle(1000)
+        assert errno_of(s.recv, 10) == errors.ECONNREFUSED
+        assert errno_of(s.recv, 10) == errors.EAGAIN
+        for _ in range(100):
+            s._ep.report(errors.EHOSTUNREACH)
+        assert len(s._ep._errors) == 16 and w.host.stats.dropped("udp.error_queue") == 83
+
+
 def test_zones():
     with World() as w:
         i = card(w, "fe80::5/64")
