@@ -16,7 +16,7 @@ from rich.table import Table
 from barewire.lab import Lab
 from barewire.paths import build_dir
 from barewire.platform import DEFAULT, PLATFORMS
-from tests.bench import http, tls
+from tests.bench import dns, http, tls
 from tests.bench.peers import Barewire, Linux
 from tests.bench.rows import ROWS
 
@@ -35,7 +35,8 @@ def main(pairs, words, only, mem, platform, native):
     if native:
         tls.native()
         return
-    rows = [r for r in ROWS + tls.ROWS + http.ROWS if not words or any(w in r[0] for w in words)]
+    every = ROWS + tls.ROWS + http.ROWS + dns.ROWS
+    rows = [r for r in every if not words or any(w in r[0] for w in words)]
     kinds = [k for k in (Barewire, Linux) if only in (None, k.name)]
     figures = {r[0]: {k.name: [] for k in kinds} for r in rows}
     for n in range(pairs):

@@ -14,8 +14,10 @@ from pathlib import Path
 
 # The kernel that a cloud would have; it has no drivers for cards that clouds have not.
 CLOUD_KERNEL, FULL_KERNEL = "linux-image-cloud-amd64", "linux-image-amd64"
-PACKAGES = ("busybox-static", "python3-minimal", "libpython3-stdlib", "iperf3", "nginx-light",
-            "openssl")  # fmt: skip
+PACKAGES = (
+    "busybox-static", "python3-minimal", "libpython3-stdlib", "iperf3", "nginx-light", "openssl",
+    "unbound",
+)  # fmt: skip
 # virtio-net over PCI and the e1000 family; dependencies first.
 MODULES = (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
