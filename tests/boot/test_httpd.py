@@ -8,7 +8,8 @@ import websockets
 
 from tests.boot import tls_peers as peers
 
-pytestmark = [pytest.mark.boot, pytest.mark.bridge]
+# Without a capture: tshark loses its place where frames of HTTP/2 cross segments, h2load's too.
+pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.lab_options(capture=False)]
 
 APP = """
 import asyncio, gc, ssl, os
@@ -145,7 +146,6 @@ def test_websockets(bridged_guest, lab):
 
 
 @pytest.mark.guest_options(mem=128)
-@pytest.mark.lab_options(capture=False)
 def test_1000_websockets(bridged_guest, lab):
     """Held at once, each heard again at the end; what one of them takes is printed."""
     guest = bridged_guest
