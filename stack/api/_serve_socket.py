@@ -31,7 +31,13 @@ class SocketStream:
         s = self._sock
         while s is not None:
             # Looking is cheaper than reading in vain, as after each answer.
-            if s.events() & _READABLE:
+            rt = s._rt
+            rt.lock()
+            try:
+                ready = s.events() & _READABLE
+            finally:
+                rt.unlock()
+            if ready:
                 try:
                     data = s.read(_PIECE)
                 except OSError:
