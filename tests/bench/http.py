@@ -59,6 +59,7 @@ def _measure(client, peer, name, port, connections, streams, tls, h1):
             port = 8443 if tls else 8088 if h1 or peer.name != "linux" else 8089
         elif peer.name != "linux":
             port = 8088  # the same server of ours beside another of theirs
+        retry_connect(client, peer.address, port).close()
         url = f"http{'s' if tls else ''}://{peer.address}:{port}/"
         peer.serves_http[name] = _load(client, peer, url, connections, streams, h1)
     return peer.serves_http[name]
