@@ -281,11 +281,18 @@ def run(kind, what):
         exec(code, __main__.__dict__)
     else:
         try:
-            __import__(what)
+            module = __import__(what)
         except ImportError as e:
             if kind != "frozen" or str(e) != "no module named 'main'":
                 raise
             return False
+        if kind == "frozen":
+            import __main__
+
+            # The prompt finds what an image's program defines, as it does a file's.
+            for name in dir(module):
+                if not name.startswith("__"):
+                    setattr(__main__, name, getattr(module, name))
     return True
 
 

@@ -9,6 +9,7 @@ import pytest
 from barewire import romfs
 from barewire.paths import root
 from barewire.platform import PLATFORMS, Platform
+from barewire.services import PAGE
 
 pytestmark = [pytest.mark.boot, pytest.mark.bridge]
 
@@ -74,6 +75,55 @@ def test_httpd_in_every_form(rig, lab, httpd, way):
     page = lab.gateway.run("curl", "-sSi", "--max-time", "20", f"http://{ip}/").stdout
     assert page.startswith("HTTP/1.1 200 OK") and "<h1>It serves</h1>" in page
     assert "Content-Type: text/html; charset=utf-8" in page
+
+
+def built(name):
+    """The ELF of `make image IMAGE=name`, started without a command line: the frozen one counts."""
+    argv = ["make", "--no-print-directory", "image", f"IMAGE={name}", "FORMATS=elf"]
+    done = subprocess.run(argv, cwd=root(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return File(BIOS, "-kernel", str(root() / "build" / name / "barewire.elf"))
+
+
+@pytest.mark.slow
+def test_router_as_it_is_built(rig):
+    """images/router/cmdline frozen: forwarding, 192.168.77.1 inside, DHCP outside."""
+    lab, inner = rig.lab(), rig.lab(servers=False, subnet="192.168.77.0/24")
+    inner.gateway.ip_batch("addr flush dev eth0")
+    host = inner.add_host("a", 10)
+    host.ip_batch("route add default via 192.168.77.1")
+    taps = [lab.tap(), inner.tap(mac="02:62:77:21:00:01")]
+    guest = rig.guest(net=taps, platform=built("router"))
+    assert "0% packet loss" in host.run("ping", "-nc3", "-i.2", lab.gateway.ip).stdout
+    page = host.run("curl", "-sS", "--max-time", "20", f"http://{lab.gateway.ip}/").stdout
+    assert page == PAGE
+    stats = guest.eval("stats()")
+    assert stats["packets"] > 10 and stats["nat"]["made"] == 2, stats
+
+
+@pytest.mark.slow
+def test_switch_as_it_is_built(rig):
+    """images/switch/cmdline frozen: two cards, one network, the switch's own address by DHCP."""
+    lab, far = rig.lab(), rig.lab(servers=False)
+    far.gateway.ip_batch("addr flush dev eth0")
+    host = far.add_host("b", 11)
+    host.ip_batch("link set eth0 address 02:62:77:aa:00:02")
+    taps = [lab.tap(), far.tap(mac="02:62:77:21:00:01")]
+    guest = rig.guest(net=taps, platform=built("switch"))
+    assert " 0% packet loss" in host.run("ping", "-nc3", "-i.2", lab.gateway.ip).stdout
+    page = host.run("curl", "-sS", "--max-time", "20", f"http://{lab.gateway.ip}/").stdout
+    assert page == PAGE
+    assert all(port["sent"] > 5 for port in guest.eval("stats()['ports']"))
+
+
+@pytest.mark.slow
+def test_bench_as_it_is_built(rig, lab):
+    """The servers of `make bench` run as the main program; port 80 answers."""
+    guest = rig.guest(net=lab.tap(), platform=built("bench"), prompt=False)
+    guest.child.expect(r"eth0 virtio-net \S+ ([\d.]+)/24", timeout=60)
+    url = f"http://{guest.child.match[1].decode()}:8000/"
+    retry = ("--retry", "20", "--retry-connrefused", "--retry-delay", "1")
+    assert curl(lab, *retry, url)
 
 
 def curl(lab, *options):
