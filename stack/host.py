@@ -270,10 +270,12 @@ class Host:
     # For others.
 
     def forward(self, outside=None):
-        """Be a router: a Forwarder of IPv4; with NAT44 behind the Interface `outside` if given."""
+        """Be a router: a Forwarder (`.six`: of IPv6); NAT44 behind Interface `outside` if given."""
         from stack.net.forward import Forwarder
+        from stack.net.forward6 import Forwarder6
 
         forwarder = Forwarder(self.ip, self.icmp, self.pool, self.stats)
+        forwarder.six = Forwarder6(self.ip6, self.icmp6, self.pool, self.stats)
         if outside is not None:
             from stack.net.nat import Nat
 

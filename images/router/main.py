@@ -1,7 +1,9 @@
-"""The image router: IPv4 between two networks, the inner ones behind eth0's address (NAT44).
+"""The image router: IPv4 between two networks, the inner ones behind eth0's address (NAT44); IPv6.
 
 eth0 is outside and has its address by DHCP (`ip=`); eth1 is inside, 192.168.77.1/24 (`eth1.ip=`).
 `/app/publish.txt` has lines `tcp PORT ADDRESS PORT`: what comes to a port outside goes inside.
+IPv6 is forwarded as it is, unfiltered, with `ip6=ADDR/LEN gw6=ADDR eth1.ip6=ADDR/LEN`; hosts inside
+have their addresses and the route by hand (no advertisements).
 `stats()` at the prompt has the counters.
 """
 
@@ -38,4 +40,4 @@ except OSError:
     pass
 for i in net.interfaces():
     if i["driver"] != "loopback":
-        print("router: %s %s" % (i["name"], i["ip4"] or "no address"))
+        print("router: %s %s" % (i["name"], " ".join([i["ip4"] or "no address"] + i["ip6"])))

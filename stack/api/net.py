@@ -202,7 +202,7 @@ def ping(host, count=4, interval=1.0, size=56, timeout=1.0, quiet=False):
 
 
 def router(outside=None):
-    """Forward IPv4 between the interfaces; behind the address of `outside` ("eth0") with NAT44.
+    """Forward IPv4 and IPv6 between the interfaces; IPv4 by NAT44 behind the address of `outside`.
 
     A stack.net.forward.Forwarder: .info(), .nat.publish(...). Boot with forward=1.
     """

@@ -8,7 +8,9 @@ section 7 (link-local stays on its link). Addresses are translated by net/nat.py
 Devices must be started plain (`forward=1`): a frame that left its checksum or its cutting to
 the device it came from cannot go out by another.
 
-Not implemented: IPv6, groups, redirects, options in what must be cut (dropped), quality of service.
+IPv6's is net/forward6.py.
+
+Not implemented: groups, redirects, options in what must be cut (dropped), quality of service.
 """
 
 from micropython import const
@@ -35,6 +37,7 @@ class Forwarder:
         self.pool = pool
         self.stats = stats
         self.nat = None
+        self.six = None  # the Forwarder6 beside this one
         self.strict = True
         self.packets = self.bytes = self.fragmented = 0
         self._epoch = -1
@@ -211,6 +214,8 @@ class Forwarder:
         out = {"packets": self.packets, "bytes": self.bytes, "fragmented": self.fragmented}
         if self.nat is not None:
             out["nat"] = self.nat.info()
+        if self.six is not None:
+            out["ip6"] = self.six.info()
         return out
 
 

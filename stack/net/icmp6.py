@@ -3,7 +3,7 @@
 RFC 4443, section 2.4 (when not to send an error; (f) the rate), RFC 8200. Neighbour
 discovery goes to nd.py, listener discovery to mld.py.
 
-Not implemented: node information, extended echo; sending "packet too big" (no forwarding).
+Not implemented: node information, extended echo.
 """
 
 from micropython import const
@@ -211,17 +211,24 @@ class Icmp6:
         group_too = h.code == ipv6.UNRECOGNIZED_OPTION
         self._send_error(wire.PARAMETER_PROBLEM, h.code, h.pointer, h, f, now, group_too)
 
+    def send_forward_error(self, kind, code, rest, h, f, now):
+        """About a packet that was to go on, h.src its sender's handle; from an address of ours."""
+        h.kind = 0  # not to us: the reply has no source yet
+        self._send_error(kind, code, rest, h, f, now, True)
+
     def _on_expired(self, h, f, now):
         self._send_error(wire.TIME_EXCEEDED, wire.REASSEMBLY_EXCEEDED, 0, h, f, now, False)
 
     def _send_error(self, kind, code, rest, h, f, now, group_too):
-        """RFC 4443, section 2.4 (e): never about an error, nor (mostly) a group."""
+        """RFC 4443, section 2.4 (e): never about an error or redirect, nor (mostly) a group."""
         b = h.buf
         if h.kind != _UNICAST and not group_too:
             return
         if h.src == addr6.ANY or h.frag & ipv6.OFFSET_MASK or addr6.is_multicast(b, h.start + 8):
             return
-        if h.proto == ipv6.PROTO_ICMP6 and (f.off >= f.end or b[f.off] < 128):
+        if h.proto == ipv6.PROTO_ICMP6 and (
+            f.off >= f.end or b[f.off] < 128 or b[f.off] == wire.REDIRECT
+        ):
             return
         if not self._bucket.take(now):
             self.stats.count("icmp6.rate_limited")

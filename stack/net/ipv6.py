@@ -7,7 +7,9 @@ interface, except link-local ones, which belong to their link.
 A packet like the one before it, from and to the same addresses, is as welcome as that
 was: one comparison of 32 bytes stands for the filters, and no handle is looked up.
 
-Not implemented: forwarding, jumbograms, anycast.
+Packets for others go to net/forward6.py, if this is a router.
+
+Not implemented: jumbograms, anycast.
 """
 
 from micropython import const
@@ -53,6 +55,7 @@ class Ipv6:
         self.interfaces = ()
         self.loopback = None
         self.icmp = None
+        self.forward = None  # a Forwarder6, which takes what is for others
         self.handlers = {}
         self.reassembly = Reassembly6(buffers, stats, timers)
         self._hdr = wire.Ipv6()
@@ -91,7 +94,7 @@ class Ipv6:
             h.dst = self._dst
             h.sum = self._sum
             h.kind = UNICAST
-        elif not self._welcome(h, iface):
+        elif not self._welcome(h, f, iface, now):
             return
         handler = self.handlers.get(h.proto)
         if handler is None:
@@ -99,7 +102,7 @@ class Ipv6:
         else:
             handler.on_packet(h, f, now)
 
-    def _welcome(self, h, iface):
+    def _welcome(self, h, f, iface, now):
         """Is the packet for us, and from an address that can be? Sets src, dst, kind, sum."""
         b = h.buf
         o = h.start + 8
@@ -108,7 +111,10 @@ class Ipv6:
         dst = self.addresses.number(b, o + 16, zone)
         kind = self.local.get(dst)
         if kind is None:
-            stats.drop("ipv6.not_ours")
+            if self.forward is not None:
+                self.forward.take(h, f, iface, dst, now)
+            else:
+                stats.drop("ipv6.not_ours")
             return False
         if not iface.loopback:
             # RFC 4291: a group is never a source (2.7), ::1 never on a wire (2.5.3); mapped
@@ -278,6 +284,8 @@ class Ipv6:
 
     def on_unresolved(self, f, now):
         """The neighbour of a frame does not answer; f is at its Ethernet header."""
+        if self.forward is not None and self.forward.on_unresolved(f, now):
+            return
         off = f.off
         f.off += 14
         self.quoted_on(None)

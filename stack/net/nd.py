@@ -47,11 +47,11 @@ class Nd(Neighbors):
 
     # The table.
 
-    def neighbor6(self, addr, raw, now):
-        """The entry of handle `addr`, whose bytes are raw, made if there is none."""
+    def neighbor6(self, addr, raw, now, off=0):
+        """The entry of handle `addr`, whose bytes are at raw[off:], made if there is none."""
         e = self._by_addr.get(addr)
         if e is None:
-            e = self._enter(addr, raw, 0, REACHABLE, now)
+            e = self._enter(addr, raw, off, REACHABLE, now)
         return e
 
     def _enter(self, addr, raw, off, worth, now):

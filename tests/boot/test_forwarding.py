@@ -146,3 +146,57 @@ def test_switch(rig, artifacts):
         assert " 0% packet loss" in host.run("ping", "-nc2", "-i.2", ip).stdout
     drops = guest.eval("stats()['drops']")
     assert not any(k.startswith("bridge.") and k != "bridge.same_port" for k in drops), drops
+
+
+def test_ipv6_both_ways(rig, artifacts):
+    lab = rig.lab(servers=False)
+    inner = rig.lab(servers=False, subnet="192.168.77.0/24")
+    far, a = lab.gateway, inner.gateway
+    for host, net, other in ((far, "fd77:1", "fd77:2"), (a, "fd77:2", "fd77:1")):
+        host.ip_batch(
+            f"addr add {net}::10/64 dev eth0 nodad", f"route add {other}::/64 via {net}::1"
+        )
+    a.ip_batch("route add 2001:db8::/32 via fd77:2::1")
+    nets = [lab.tap(nic={"host_mtu": "1400"}), inner.tap(mac="02:62:77:21:00:01")]
+    guest = rig.guest(
+        net=nets, initrd=packed("router", artifacts),
+        append={
+            "forward": "1", "ip": "none", "ip6": "fd77:1::1/64", "eth1.ip": "none",
+            "eth1.ip6": "fd77:2::1/64",
+        },
+    )  # fmt: skip
+    # Until its addresses have passed duplicate address detection, the router is silent.
+    for host, own in ((a, "fd77:2::1"), (far, "fd77:1::1")):
+        assert "1 received" in host.run("ping", "-6nc1", "-W20", own).stdout
+    data = bytes(range(256)) * 2048
+    for client, server, address in ((a, far, "fd77:1::10"), (far, a, "fd77:2::10")):
+        assert " 0% packet loss" in client.run("ping", "-6nc3", "-i.2", address).stdout
+        page = server.lab.directory / "six"
+        page.mkdir()
+        (page / "big").write_bytes(data)
+        argv = ["python3", "-m", "http.server", "--bind", address, "-d", page, "8080"]
+        serving = server.popen(*argv)
+        try:
+            url = f"http://[{address}]:8080/big"
+            out = client.lab.directory / "got6"
+            # From inside, segments of 1,440 bytes are too big for the outside: Linux is told.
+            retry = ("--retry", "20", "--retry-connrefused", "--retry-delay", "1")
+            client.run("curl", "-sS", *retry, "--max-time", "60", "-o", out, url)
+        finally:
+            serving.kill()
+            serving.wait()
+        assert out.read_bytes() == data
+    # An address that nobody knows a path to yet.
+    far.ip_batch("addr add fd77:1::11/64 dev eth0 nodad")
+    for options, target, want in (
+        (["-t1"], "fd77:1::10", "Time exceeded: Hop limit"),
+        (["-Mdo", "-s1440"], "fd77:1::11", "Packet too big: mtu=1400"),
+        ([], "2001:db8::1", "Destination unreachable: No route"),
+        ([], "fd77:1::99", "Destination unreachable: Address unreachable"),
+    ):
+        text = a.run("ping", "-6nc1", "-W8", *options, target, check=False).stdout
+        assert "From fd77:2::1" in text and want in text, text
+    stats = guest.eval("stats()")
+    assert stats["ip6"]["packets"] > 100
+    for why in ("hops", "too_big", "no_route", "unresolved"):
+        assert stats["drops"][f"forward6.{why}"] > 0, stats
