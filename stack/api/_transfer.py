@@ -157,6 +157,9 @@ class Transfer(Pollable):
         """size bytes, fewer only at the end; without size all until the end."""
         if size is None or size < 0:
             return self._read_all()
+        rt = self._rt
+        if self._timeout_us == 0 and self._type == SOCK_STREAM and size <= len(rt.scratch):
+            return self._read_now(size)
         if size <= _PIECE or self._type != SOCK_STREAM:
             buf = bytearray(size)
         else:
@@ -167,6 +170,16 @@ class Transfer(Pollable):
         if got is None:
             return None
         return bytes(buf) if got == len(buf) else bytes(memoryview(buf)[:got])
+
+    def _read_now(self, size):
+        """What is there, by way of the shared buffer: bytes; None if nothing is."""
+        rt = self._rt
+        rt.lock()
+        try:
+            got = self._take(rt.scratch, 0, size)
+            return bytes(rt.scratch_view[:got]) if got >= 0 else None
+        finally:
+            rt.unlock()
 
     def _read_all(self):
         pieces = []
