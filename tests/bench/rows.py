@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from barewire import services
+from barewire.console import GuestError
 from barewire.guest import Guest
 from barewire.lab import Lab
 from barewire.net import UserNet
@@ -220,7 +221,7 @@ def _fetches_a_page(mem):
             guest.exec("import net")
             got = guest.eval(f"len(net.http.get('http://{services.DOMAIN}/page').content)")
             return got == len(page)
-        except (BarewireError, AssertionError):
+        except (BarewireError, GuestError, AssertionError):
             return False
         finally:
             guest.kill()
