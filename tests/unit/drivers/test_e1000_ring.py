@@ -153,58 +153,36 @@ def _sum(b):
     return s
 
 
-_STAMPS = b"\x01\x01\x08\x0a" + bytes(range(1, 9))
-
-
-def _stream(at, seq, payload, options=b""):
+def _stream(at, seq, payload):
     """A TCP segment in a frame."""
-    n = len(options) + len(payload)
-    payload = options + payload
+    n = len(payload)
     ip = struct.pack("!BBHHHBB", 0x45, 0, 40 + n, 7, 0x4000, 64, 6)
     ends = bytes(range(200, 208))
     ip += struct.pack("!H", _sum(ip + ends) ^ 0xFFFF) + ends
-    offset = 20 + len(options) << 2
-    tcp = struct.pack(
-        "!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, offset, 0x18, 65535, 0, 0
-    )
+    tcp = struct.pack("!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, 0x50, 0x18, 65535, 0, 0)
     s = _sum(ends + struct.pack("!HH", 6, 20 + n) + tcp + payload) ^ 0xFFFF
     return bytes(range(12)) + b"\x08\0" + ip + tcp[:16] + struct.pack("!H", s) + tcp[18:] + payload
 
 
 def test_segments_continue_one_another():
     for n in (1, 2, 3, 4, 5, 31, 32, 33, 64, 1459, 1460):
-        _continue_one_another(n, b"")
-    for n in (1, 2, 3, 64, 1448):
-        _continue_one_another(n, _STAMPS)
-
-
-def test_other_options_stand_alone():
-    stamps = b"\x08\x0a" + bytes(8)
-    for options in (b"\x01\x01\x05\x0a" + bytes(8), stamps + b"\x01\x01", bytes(12)):
-        frame = _stream(0, 1, b"abcd", options)
-        arena = bytearray(frame + bytes(64))
-        assert coalesce.continues(arena, 0, 0, 0, len(frame), 1) == 0, options
-
-
-def _continue_one_another(n, options):
-    arena = bytearray(8192)
-    data = bytes([i * 7 & 255 for i in range(n)])
-    one = _stream(0, 0xFFFFFFFF - 1460, data + bytes(1460 - n) + data[:1], options)
-    two = _stream(4096, 0xFFFFFFFF - 1460 + 1461, data, options)
-    headers = 54 + len(options)
-    arena[0 : len(one)] = one
-    arena[4096 : 4096 + len(two)] = two
-    for vouched in (0, 1):
-        assert coalesce.continues(arena, 0, 0, 0, len(one), vouched) == 1461
-        assert coalesce.continues(arena, 0, 1461, 4096, len(two) + 9, vouched) == n
-        assert coalesce.continues(arena, 0, 1460, 4096, len(two), vouched) == 0
-        assert coalesce.continues(arena, 0, 1461, 4096, len(two) - 1, vouched) == 0
-    for i in range(12, headers + n):
-        arena[4096 + i] ^= 0x40
-        assert coalesce.continues(arena, 0, 1461, 4096, len(two), 0) == 0, i
-        arena[4096 + i] ^= 0x40
-    coalesce.seal(arena, 0, 1461 + n)
-    assert _sum(arena[14:34]) == 0xFFFF and arena[16] << 8 | arena[17] == 1501 + len(options) + n
+        arena = bytearray(8192)
+        data = bytes([i * 7 & 255 for i in range(n)])
+        one = _stream(0, 0xFFFFFFFF - 1460, data + bytes(1460 - n) + data[:1])
+        two = _stream(4096, 0xFFFFFFFF - 1460 + 1461, data)
+        arena[0 : len(one)] = one
+        arena[4096 : 4096 + len(two)] = two
+        for vouched in (0, 1):
+            assert coalesce.continues(arena, 0, 0, 0, len(one), vouched) == 1461
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two) + 9, vouched) == n
+            assert coalesce.continues(arena, 0, 1460, 4096, len(two), vouched) == 0
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two) - 1, vouched) == 0
+        for i in range(12, 54 + n):
+            arena[4096 + i] ^= 0x40
+            assert coalesce.continues(arena, 0, 1461, 4096, len(two), 0) == 0, i
+            arena[4096 + i] ^= 0x40
+        coalesce.seal(arena, 0, 1461 + n)
+        assert _sum(arena[14:34]) == 0xFFFF and arena[16] << 8 | arena[17] == 1501 + n
 
 
 def _turn(rx, rst, tx, tst, ends, b, tcp, n):
