@@ -492,6 +492,28 @@ def test_forged():
     assert q.on_datagram(good, address, 1)
 
 
+def test_cookie():
+    """RFC 7873, 5.3: an answer with another's cookie is dropped; the server's half comes back."""
+    net = world()
+    r = net.recursor()
+    q = r.start(to_wire("www.example.test"), A, 0)
+    _, address, message = q.transmit()
+    sent = packet.read(message)
+    mine = sent.edns.option(packet.COOKIE)
+    assert len(mine) == 8
+
+    def answer(cookie):
+        p = packet.read(net.ask(address, message))
+        edns = packet.Edns(do=True, options=[(packet.COOKIE, cookie)])
+        sections = (p.answer, p.authority, p.additional)
+        return packet.write(sent.id, p.flags, sent.question[:2], sections, edns, p.rcode)
+
+    assert not q.on_datagram(answer(bytes([mine[0] ^ 1]) + mine[1:] + b"serverhs"), address, 1)
+    assert r.servers.get(address).cookie == b"" and r.stats.dropped("dns.cookie") == 1
+    assert q.on_datagram(answer(mine + b"serverhs"), address, 1)
+    assert r.servers.cookie_option(r.servers.get(address))[1] == mine + b"serverhs"
+
+
 def test_cache_bounded():
     net = world()
     for i in range(100):
