@@ -144,7 +144,7 @@ def test_switch(rig, artifacts):
     assert re.fullmatch(r"10\.77\.0\.\d+", ip), ip
     for host in (a, b, c):
         assert " 0% packet loss" in host.run("ping", "-nc2", "-i.2", ip).stdout
-    # A busy host empties a ring late: what finds it full is lost, as on any switch, and TCP mends it.
+    # A busy host empties a ring late: what finds it full is lost, as on any switch; TCP mends it.
     drops = guest.eval("stats()['drops']")
     fine = ("bridge.same_port", "bridge.ring_full")
     assert not any(k.startswith("bridge.") and k not in fine for k in drops), drops

@@ -124,7 +124,7 @@ def test_100_streams_and_32_connections(bridged_guest, lab):
     free = settled()
     load("-n", "1000", "-c", "1", "-m", "100", base + "/hello")
     load("-n", "40", "-c", "1", "-m", "20", base + "/big")
-    # The collector is conservative: a word that looks like it may hold one body of 300 KB, not more.
+    # The collector is conservative: a stray word may hold one body of 300 KB, not more.
     assert settled() > free - 400_000
     load("-n", "1000", "-c", "32", "--h1", base + "/hello")
     assert settled() > free - 400_000
