@@ -5,7 +5,7 @@
     ask.py        the servers of a zone in turn, what their answers are
     trust.py      signatures and proofs, from the trust anchor down
     aggressive.py what NSEC records already prove (RFC 8198)
-    zone.py servers.py cache.py    what is remembered
+    zone.py cache.py, ../servers.py    what is remembered
 
     r = Recursor(rng, unix_time, hints, anchor)
     q = r.start(name, type, now)    a Question: see there for how it is driven
@@ -22,8 +22,8 @@ from stack.dns.dnssec import SECURE
 from stack.dns.recursor import walk
 from stack.dns.recursor.cache import Cache
 from stack.dns.recursor.question import Question
-from stack.dns.recursor.servers import Servers
 from stack.dns.recursor.zone import Zone, Zones, insecure
+from stack.dns.servers import Servers
 
 # An answer is 400 bytes to 4 KB: about 500 of them.
 CACHE_BYTES = const(1 << 20)

@@ -6,8 +6,6 @@ aside for a time. DNS cookies: RFC 7873 (the client's half).
 
 from micropython import const
 
-from stack.crypto.hmac import hmac
-from stack.crypto.sha2 import Sha256
 from stack.dns.packet import COOKIE
 
 # About 300 bytes each: 300 KB.
@@ -22,10 +20,13 @@ _ASIDE_US = const(60_000_000)
 
 
 class Server:
-    __slots__ = ("address", "srtt", "rttvar", "failures", "until", "edns", "cookie", "lame")
+    __slots__ = (
+        "address", "srtt", "rttvar", "failures", "until", "edns", "client", "cookie", "lame"
+    )  # fmt: skip
 
-    def __init__(self, address):
+    def __init__(self, address, client):
         self.address = address
+        self.client = client  # 8 bytes that only this server has seen from us
         self.srtt = self.rttvar = -1
         self.failures = 0
         self.until = 0
@@ -42,7 +43,6 @@ class Server:
 class Servers:
     def __init__(self, rng):
         self._rng = rng
-        self._secret = rng(16)
         self._map = {}
 
     def __len__(self):
@@ -54,7 +54,7 @@ class Servers:
         if s is None:
             if len(self._map) >= _MAX:
                 self._map.clear()  # what was learned is soon learned again
-            self._map[address] = s = Server(address)
+            self._map[address] = s = Server(address, self._rng(8))
         return s
 
     def order(self, addresses, zone, now):
@@ -97,18 +97,15 @@ class Servers:
 
     # Cookies.
 
-    def client_cookie(self, s):
-        """8 bytes that only this server has seen from us. RFC 7873, section 4.1."""
-        return hmac(Sha256, self._secret, s.address)[:8]
-
     def cookie_option(self, s):
-        return COOKIE, self.client_cookie(s) + s.cookie
+        """RFC 7873, section 4.1; drawn by chance, it is a function of the server as well."""
+        return COOKIE, s.client + s.cookie
 
     def check_cookie(self, s, option):
         """False: an answer with another's cookie; it "MUST be discarded" (section 5.3)."""
         if option is None:
             return True
-        if option[:8] != self.client_cookie(s):
+        if option[:8] != s.client:
             return False
         if 16 <= len(option) <= 40:
             s.cookie = bytes(option[8:])
