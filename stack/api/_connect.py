@@ -132,7 +132,16 @@ def _one(endpoints):
 
 def stream_steps(rt, host, port, deadline):
     """Steps: a TcpStream connected to host."""
-    e = yield from steps(rt, host, port, deadline)
+    from stack.api import _resolve
+
+    addresses = yield from _resolve.lookup_steps(rt, host)
+    return (yield from race_stream(rt, addresses, port, deadline))
+
+
+def race_stream(rt, addresses, port, deadline):
+    """Steps: a TcpStream connected to the first of these addresses that answers."""
+    addresses = alternate(addresses)[:_MAX_ATTEMPTS]
+    e = yield from race_steps(rt, addresses, port, deadline)
     stream = _streams.TcpStream(rt)
     stream.adopt(e)
     return stream

@@ -19,6 +19,9 @@ SOCK_STREAM = const(1)
 SOCK_DGRAM = const(2)
 SOCK_RAW = const(3)
 AI_PASSIVE = const(1)
+NI_NUMERICHOST = const(1)
+NI_NUMERICSERV = const(2)
+NI_NAMEREQD = const(8)
 IPPROTO_TCP = const(6)
 IPPROTO_UDP = const(17)
 
@@ -56,6 +59,24 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
     return [
         (family(a), k, protos[k], "", sockaddr(a, port, family(a))) for a in found for k in kinds
     ]
+
+
+def getnameinfo(sockaddr, flags=0):
+    """(host, port as text) of a socket's address; the address itself where it has no name.
+
+    OSError(-2) with NI_NAMEREQD, where it has none.
+    """
+    rt = _runtime.current()
+    host = sockaddr[0]
+    if not flags & NI_NUMERICHOST:
+        from stack.api import dns
+
+        try:
+            host = rt.run(dns.reverse_steps(rt, host))
+        except OSError:
+            if flags & NI_NAMEREQD:
+                raise
+    return host, str(sockaddr[1])
 
 
 def inet_pton(af, text):

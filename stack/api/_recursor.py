@@ -2,7 +2,7 @@
 
 import time
 
-from stack.api import _address, _resolve, _runtime
+from stack.api import _address, _carry, _resolve, _runtime
 from stack.dns import message, rdata, root
 from stack.dns import name as _name
 from stack.dns.recursor import CACHE_BYTES, Recursor
@@ -56,7 +56,7 @@ class Resolver:
         """Steps: an Answer. Never OSError: what cannot be resolved is SERVFAIL, with a reason."""
         rt = self._rt
         q = self.start(_name.to_wire(name), type)
-        yield from _resolve._ask(rt, q)
+        yield from _carry.ask(rt, q)
         return answer_of(name, q.question, rt.now())
 
     def start(self, wire, type):
@@ -97,7 +97,7 @@ class Carried:
     def on_stream(self, data, now):
         self.question.on_stream(data, now)
 
-    def on_failed(self, now):
+    def on_failed(self, now, _why=None):
         self.question.on_failed(now)
 
     def on_timer(self, now):

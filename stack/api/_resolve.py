@@ -1,15 +1,13 @@
-"""Driving the DNS machine: datagrams, connections and waiting around stack/dns/stub.py."""
+"""Names to addresses and records: which of the resolvers a name is for, and what came of it."""
 
 from micropython import const
 
-from stack.api import _address, _streams
-from stack.core.errors import POLLIN
+from stack.api import _address, _carry
 from stack.dns import hosts, message
-from stack.dns.stub import TIMEOUT, UDP, Resolver
+from stack.dns.stub import TIMEOUT, Resolver
 from stack.net import addr, addr6, select6
 from stack.net.addr6 import V6
 
-_PORT = const(53)
 # When neither the command line nor DHCP names a server.
 _DEFAULT_SERVERS = ("1.1.1.1", "8.8.8.8")
 _HOSTS_MAX = const(16384)
@@ -35,8 +33,20 @@ class Answer:
         return "<Answer %s %s %s %s>" % (self.name, rcode, self.status, self.records)
 
 
+class Names(Resolver):
+    """The host's stub resolver, with the connections to its servers."""
+
+    def __init__(self, rt):
+        from stack.api._channel import Channels
+
+        super().__init__(rt.host.rng)
+        self.channels = Channels(rt)
+        self.first = None  # see first()
+        self.given_search = None  # instead of what DHCP and routers say
+
+
 def make(rt):
-    r = Resolver(rt.host.rng)
+    r = Names(rt)
     try:
         with open("/etc/hosts") as f:
             r.hosts = hosts.parse(f.read(_HOSTS_MAX))
@@ -45,13 +55,30 @@ def make(rt):
     return r
 
 
+def first(rt):
+    """The stub that looks up servers which are given by name: it asks plain servers."""
+    r = rt.resolver
+    f = r.first
+    if f is None:
+        f = r.first = Resolver(rt.host.rng)
+    f.hosts = r.hosts
+    f.servers = _plain(rt)
+    return f
+
+
+def _plain(rt):
+    return rt.host.dns or [addr.parse(s) for s in _DEFAULT_SERVERS]
+
+
 def servers(rt):
-    """The addresses (ints) to ask: as configured, else from DHCP and routers, else public ones."""
-    return rt.dns_servers or rt.host.dns or [addr.parse(s) for s in _DEFAULT_SERVERS]
+    """Whom to ask, ints and Upstreams: as configured, else as DHCP and routers say, else public."""
+    return rt.dns_servers or _plain(rt)
 
 
 def search(rt):
-    """The domains that DHCP and routers named."""
+    """The domains to search: as configured, else those that DHCP and routers named."""
+    if rt.resolver.given_search is not None:
+        return rt.resolver.given_search
     found = [rt.host.domain] if rt.host.domain else []
     for i in rt.host.interfaces:
         names = sorted(i.auto.search) + i.auto.dhcp_search
@@ -59,19 +86,38 @@ def search(rt):
     return found
 
 
-def answer_steps(rt, name, type):
-    """Ask for records. Ends with an Answer; OSError(-3) when no server answered, ValueError."""
-    if rt.recursor is not None and _global(rt, name, type):
-        return (yield from rt.recursor.steps(name, type))
-    resolver = rt.resolver
-    resolver.servers = servers(rt)
-    resolver.search = search(rt)
+def answer_steps(rt, name, type, resolver=None):
+    """Ask for records. Ends with an Answer; OSError(-3) when no server answered, ValueError.
+
+    resolver: a stub instead of all that the host has.
+    """
+    if resolver is None:
+        if rt.recursor is not None and _global(rt, name, type):
+            return (yield from rt.recursor.steps(name, type))
+        resolver = rt.resolver
+        resolver.servers = servers(rt)
+        resolver.search = search(rt)
     r = resolver.start(name, type, rt.now())
     if not r.done:
-        yield from _ask(rt, r)
+        yield from _carry.ask(rt, r)
     if r.rcode == TIMEOUT:
-        raise OSError(_address.EAI_AGAIN)
-    return Answer(r.name, r.rcode, r.records)
+        raise OSError(_address.EAI_AGAIN, _why(r))
+    a = Answer(r.name, r.rcode, r.records)
+    if r.rcode not in (message.NOERROR, message.NXDOMAIN):
+        a.why = _why(r)
+    return a
+
+
+def _why(r):
+    """Who did not answer a resolution, and why, in words."""
+    from stack.api import _upstream
+
+    said = []
+    for server, why in r.failures:
+        line = "%s: %s" % (_upstream.text(server), why)
+        if line not in said:
+            said.append(line)
+    return "no DNS server answers; " + ", ".join(said) if said else "there is no DNS server"
 
 
 def address_steps(rt, name, af=0):
@@ -79,7 +125,7 @@ def address_steps(rt, name, af=0):
     return _address.text((yield from lookup_steps(rt, name, af))[0])
 
 
-def lookup_steps(rt, name, af=0):
+def lookup_steps(rt, name, af=0, resolver=None):
     """The addresses of a name (ints), the best first (RFC 6724). OSError(-2), (-3).
 
     af 0: of the families for which this host has an address of its own.
@@ -93,18 +139,24 @@ def lookup_steps(rt, name, af=0):
     if not types:
         types = [message.A]
     found = []
-    code = _address.EAI_NONAME
-    for answer in (yield from _answers(rt, name, types)):
-        if answer is None:
-            code = _address.EAI_AGAIN
+    failed = OSError(_address.EAI_NONAME)
+    # Side by side: what one family's question waits for is no matter for the other's.
+    asked = [answer_steps(rt, name, t, resolver) for t in types]
+    try:
+        answers = yield from _carry.together(rt, asked)
+    except ValueError:
+        answers = ()  # it is no name
+    for answer in answers:
+        if isinstance(answer, OSError):
+            failed = answer
             continue
         for record in answer.records:
             if record.type in types:
                 found.append(_number(rt, record))
         if answer.rcode not in (message.NOERROR, message.NXDOMAIN):
-            code = _address.EAI_AGAIN
+            failed = OSError(_address.EAI_AGAIN, answer.why or "")
     if not found:
-        raise OSError(code)
+        raise failed
     return order(rt, found)
 
 
@@ -154,151 +206,3 @@ def order(rt, found):
             raw = rt.host.ip6.addresses.bytes(a)
             pairs.append((raw, bytes(path.src_raw) if path is not None else None, a))
     return [p[2] for p in select6.sort(pairs)]
-
-
-def _answers(rt, name, types):
-    """Steps: an Answer for each type, None where no server answered; asked side by side."""
-    if rt.recursor is not None and _global(rt, name, types[0]):
-        out = []
-        for t in types:
-            a = yield from rt.recursor.steps(name, t)
-            out.append(a if a.rcode != message.SERVFAIL else None)
-        return out
-    resolver = rt.resolver
-    resolver.servers = servers(rt)
-    resolver.search = search(rt)
-    asked = []
-    try:
-        asked = [_Question(rt, resolver.start(name, t, rt.now())) for t in types]
-    except ValueError:
-        pass  # it is no name
-    try:
-        while True:
-            open = [q for q in asked if not q.r.done]
-            if not open:
-                break
-            moved = False
-            for q in open:
-                moved = (yield from q.move()) or moved
-            if not moved:
-                open = [q for q in open if not q.r.done]
-                ends = [q.carrier.endpoint for q in open if q.carrier is not None]
-                until = min([q.r.poll_at() for q in open])
-                if ends and rt.now() < until:
-                    from stack.api import _connect
-
-                    yield _connect._one(ends), POLLIN, until
-    finally:
-        for q in asked:
-            q.close()
-    return [
-        None if q.r.rcode == TIMEOUT else Answer(q.r.name, q.r.rcode, q.r.records) for q in asked
-    ]
-
-
-def _ask(rt, r):
-    """Carry the machine's messages until it is done."""
-    q = _Question(rt, r)
-    try:
-        while not r.done:
-            if not (yield from q.move()) and not r.done:
-                yield q.carrier.endpoint, POLLIN, r.poll_at()
-    finally:
-        q.close()
-
-
-class _Question:
-    """One resolution under way, and what carries its messages."""
-
-    def __init__(self, rt, r):
-        self._rt = rt
-        self.r = r
-        self.carrier = None
-
-    def move(self):
-        """Steps: send what is to be sent, take in what has come. False: nothing to do but wait."""
-        rt = self._rt
-        r = self.r
-        if r.done:
-            return False
-        t = r.transmit()
-        if t is not None:
-            self.close()
-            transport, server, data = t
-            try:
-                if transport == UDP:
-                    self.carrier = _Datagrams(rt, server, data)
-                else:
-                    self.carrier = c = _streams.TcpStream(rt)
-                    yield from c.connect(server, _PORT, r.poll_at())
-                    yield from c.send_until(data, r.poll_at())
-            except OSError:
-                r.on_failed(rt.now())
-            return True
-        return self._take()
-
-    def _take(self):
-        rt = self._rt
-        r = self.r
-        try:
-            buf = self.carrier.receive()
-        except OSError:
-            r.on_failed(rt.now())
-            return True
-        if buf is None:
-            now = rt.now()
-            if now >= r.poll_at():
-                r.on_timer(now)
-                return True
-            return False
-        if not self.carrier.is_stream:
-            r.on_datagram(buf, self.carrier.server, rt.now())
-        elif buf:
-            r.on_stream(buf, rt.now())
-        else:
-            r.on_failed(rt.now())
-        return True
-
-    def close(self):
-        if self.carrier is not None:
-            self.carrier.close()
-            self.carrier = None
-
-
-class _Datagrams:
-    """A UDP endpoint of its own for each question: its random port is a fourth secret."""
-
-    is_stream = False
-
-    def __init__(self, rt, server, data):
-        self._rt = rt
-        self.server = server
-        self.endpoint = None
-        rt.lock()
-        try:
-            now = rt.now()
-            any = addr6.ANY if server >= V6 else 0
-            self.endpoint = e = rt.host.udp.open(any, 0, now)
-            e.connect(server, _PORT)
-            e.send_to(data, 0, len(data), 0, 0, now)  # no room: the machine sends it again
-            rt.kick(now)
-        except OSError:
-            self.close()
-            raise
-        finally:
-            rt.unlock()
-
-    def receive(self):
-        """A datagram, or None. OSError when the server refuses."""
-        rt = self._rt
-        rt.lock()
-        try:
-            n = self.endpoint.recv_into(rt.scratch, 0, len(rt.scratch))
-            return bytes(rt.scratch_view[:n]) if n >= 0 else None
-        finally:
-            rt.unlock()
-
-    def close(self):
-        if self.endpoint is not None:
-            self.endpoint.close()
-            self.endpoint = None

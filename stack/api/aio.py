@@ -48,6 +48,11 @@ class dns:
         number = _dns.message.type_number(type)
         return rt.run_async(_dns._resolve.answer_steps(rt, name, number))
 
+    @staticmethod
+    def reverse(address):
+        rt = _runtime.current()
+        return rt.run_async(_dns.reverse_steps(rt, address))
+
 
 class http:
     @staticmethod

@@ -3,18 +3,26 @@
     resolve("example.test")        "10.0.0.7"
     resolve("example.test", "MX")  [Record, ...]
     query("example.test", "TXT")   an Answer: .rcode .records .status
-    servers() servers(["10.0.0.1"]) cache() flush()
+    reverse("10.0.0.7")            "example.test"
+    cache() flush() search(["lan"], ndots=1)
+
+    use("tls://1.1.1.1#one.one.one.one")       all names from now on over TLS, or not at all
+    use(["10.0.0.1", "10.0.0.2"])              or "https://dns.example/dns-query"
+    servers()                                  who is asked
 
     r = Resolver(root_hints=["10.0.0.1"], trust_anchor="20326 8 2 E06D...")
     r.query("example.test", "A").status     "secure", "insecure" or "bogus"
     Server(r).udp()                answers others: stack/api/dnsserver.py, images/resolver
     use(r)                         from now on all names go down from the root; use(None) ends it
 
-`net.aio.dns` has the same resolve and query to be awaited, a Resolver has query_async.
+`net.aio.dns` has resolve, query and reverse to be awaited, a Resolver has query_async. More in
+docs/dns.md.
 """
 
 from stack.api import _address, _resolve, _runtime
 from stack.dns import message
+from stack.net import addr6
+from stack.net.addr6 import V6
 
 
 def resolve(name, type=None):
@@ -29,19 +37,34 @@ def query(name, type="A"):
     return rt.run(_resolve.answer_steps(rt, name, message.type_number(type)))
 
 
+def reverse(address):
+    """The name of an address, text. OSError(-2) if it has none."""
+    rt = _runtime.current()
+    return rt.run(reverse_steps(rt, address))
+
+
 def servers(new=None):
-    """The servers' addresses; given a list, use those from now on ([]: DHCP's again)."""
+    """Who is asked; given a list, those from now on ([]: DHCP's again)."""
     rt = _runtime.current()
     if new is not None:
-        rt.dns_servers = [_server(rt, s) for s in new]
-    return [_address.text(s) for s in _resolve.servers(rt)]
+        _set(rt, new)
+    from stack.api import _upstream
+
+    return [_upstream.text(s) for s in _resolve.servers(rt)]
 
 
-def _server(rt, text):
-    a = _address.literal(rt, text)
-    if a < 0:
-        raise ValueError("not an address: %s" % text)
-    return a
+def _set(rt, new, **options):
+    made = []
+    if new:
+        from stack.api import _upstream
+
+        made = _upstream.made(rt, new, **options)
+    for u in rt.dns_servers:
+        if not isinstance(u, int) and u.session is not None:
+            u.session.close()
+    rt.dns_servers = made
+    rt.resolver.channels.close()
+    rt.resolver.cache.clear()
 
 
 def __getattr__(name):
@@ -57,21 +80,49 @@ def __getattr__(name):
     raise AttributeError(name)
 
 
-def use(resolver):
-    """Resolve names by a Resolver instead of configured servers; None: by those again."""
-    _runtime.current().recursor = resolver
+def use(who, verify=None, opportunistic=False):
+    """Resolve names by a Resolver, or by these servers (a text or a list); None: DHCP's again.
+
+    tls:// and https:// servers have to show a certificate: verify is net.http's (None for
+    Mozilla's roots, a PEM or its path, or an ssl.SSLContext). opportunistic=True takes any, and
+    where there is no TLS asks in the clear (RFC 8310). ValueError.
+    """
+    rt = _runtime.current()
+    if hasattr(who, "steps"):
+        rt.recursor = who
+        return
+    _set(rt, who or (), verify=verify, opportunistic=opportunistic)
+    rt.recursor = None
+
+
+def search(domains=None, ndots=None):
+    """The domains behind a short name; given a list, those ([]: none; "dhcp": as DHCP says).
+
+    ndots: a name with so many dots is tried as it is first.
+    """
+    rt = _runtime.current()
+    if domains is not None:
+        rt.resolver.given_search = None if domains == "dhcp" else list(domains)
+    if ndots is not None:
+        rt.resolver.ndots = ndots
+    return _resolve.search(rt)
 
 
 def cache():
-    """What is held: (name, type, seconds left, records) each; a Resolver has its own."""
+    """What is held: (name, type, seconds left, records) each, of whoever resolves names now."""
     rt = _runtime.current()
+    if rt.recursor is not None:
+        return [(name, t, left, records) for name, t, left, _, records in rt.recursor.cache()]
     held = rt.resolver.cache.list(rt.now())
     return [(name, message.type_name(t), left, records) for name, t, left, records in held]
 
 
 def flush():
     """Forget what is held."""
-    _runtime.current().resolver.cache.clear()
+    rt = _runtime.current()
+    rt.resolver.cache.clear()
+    if rt.recursor is not None:
+        rt.recursor.flush()
 
 
 def resolve_steps(rt, name, type):
@@ -86,3 +137,25 @@ def _records_steps(rt, name, number):
     if not found:
         raise OSError(-2)
     return found
+
+
+def reverse_steps(rt, address):
+    """Steps: see reverse."""
+    a = _address.literal(rt, address)
+    if a < 0:
+        raise ValueError("not an address: %s" % address)
+    plain = _address.text(a)
+    for name, listed in rt.resolver.hosts.items():
+        if plain in [text for _, text in listed]:
+            return name
+    return (yield from _records_steps(rt, _pointer(rt, a), message.PTR))[0].data
+
+
+def _pointer(rt, a):
+    """The name under which an address is found. RFC 1035, section 3.5; RFC 3596."""
+    if a < V6:
+        return "%d.%d.%d.%d.in-addr.arpa" % (a & 255, a >> 8 & 255, a >> 16 & 255, a >> 24)
+    raw = addr6.with_zone(rt.host.ip6.addresses.bytes(a), 0)
+    digits = ["%x.%x" % (b & 15, b >> 4) for b in raw]
+    digits.reverse()
+    return ".".join(digits) + ".ip6.arpa"

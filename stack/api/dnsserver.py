@@ -12,7 +12,7 @@ import asyncio
 
 from micropython import const
 
-from stack.api import _resolve, _runtime
+from stack.api import _carry, _runtime
 from stack.api._recursor import Carried
 from stack.core.errors import POLLIN
 from stack.dns import server as _server
@@ -108,7 +108,7 @@ class Server:
     async def _drive(self, question):
         rt = self._rt
         try:
-            await rt.run_async(_resolve._ask(rt, Carried(rt, question)))
+            await rt.run_async(_carry.ask(rt, Carried(rt, question)))
         finally:
             waiters = self._waiters.pop(id(question))
         rt.lock()

@@ -108,7 +108,7 @@ class Transport:
         """Steps: a TcpStream to way's origin, by its proxy if it has one."""
         proxy = way.proxy
         end = way if proxy is None else proxy
-        stream = yield from _connect.stream_steps(self._rt, end.host, end.port, deadline)
+        stream = yield from self._open(end, deadline)
         done = False
         try:
             if proxy is not None:
@@ -125,6 +125,9 @@ class Transport:
         finally:
             if not done:
                 stream.close()
+
+    def _open(self, end, deadline):
+        return _connect.stream_steps(self._rt, end.host, end.port, deadline)
 
     def _tls(self, stream, verify, host, h2, deadline):
         from stack.api import tls

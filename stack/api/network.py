@@ -241,16 +241,18 @@ def ipconfig(param=None, **values):
     """
     rt = _runtime.current()
     if param == "dns":
-        from stack.api import _resolve
+        from stack.api import dns
 
-        return _address.text(_resolve.servers(rt)[0])
+        return dns.servers()[0]
     if param == "prefer":
         return rt.prefer
     if param is not None:
         raise ValueError("unknown config param")
     for name, value in values.items():
         if name == "dns":
-            rt.dns_servers = [_address.literal(rt, value)]
+            from stack.api import dns
+
+            dns.servers([value])
         elif name == "prefer":
             if value not in (4, 6):
                 raise ValueError("prefer 4 or 6")

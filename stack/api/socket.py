@@ -20,9 +20,13 @@ from stack.api._address import (
     text,
 )
 from stack.api._names import (  # noqa: F401
+    NI_NAMEREQD,
+    NI_NUMERICHOST,
+    NI_NUMERICSERV,
     getaddrinfo,
     gethostbyname,
     gethostname,
+    getnameinfo,
     inet_aton,
     inet_ntoa,
     inet_ntop,

@@ -1,15 +1,16 @@
-"""DNS messages as programs see them: building a query, reading an answer. RFC 1035, 6891.
+"""DNS messages as programs see them: reading an answer. RFC 1035, 6891.
 
     id | flags | QDCOUNT ANCOUNT NSCOUNT ARCOUNT     12 bytes, then the four sections
     question: name type class      record: name type class TTL RDLENGTH RDATA
 
 Names are text (name.py), values by type (rdata.py). The resolver that validates works on
-sets of records in wire form instead: packet.py. Not implemented: building answers.
+sets of records in wire form instead: packet.py, which also writes them. Not implemented: classes
+beside IN are not decoded.
 """
 
 from micropython import const
 
-from stack.core.cursor import Reader, Writer
+from stack.core.cursor import Reader
 from stack.core.errors import ProtocolError
 from stack.dns import name as _name
 from stack.dns import rdata as _rdata
@@ -41,12 +42,13 @@ REFUSED = const(5)
 
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 
+
+def rcode_name(rcode):
+    return RCODES[rcode] if 0 <= rcode < len(RCODES) else "rcode %d" % rcode
+
+
 _QR = const(0x8000)
 _TC = const(0x0200)
-_RD = const(0x0100)
-
-# What we say we take over UDP: fits every path's MTU unfragmented (DNS flag day 2020).
-UDP_SIZE = const(1232)
 
 # Each record takes at least 11 bytes, so a message of 64 KB could hold 5,900. No
 # answer that we ask for needs more than this; at about 200 bytes each, 50 KB.
@@ -98,6 +100,9 @@ class Message:
     def truncated(self):
         return bool(self.flags & _TC)
 
+    def has_edns(self):
+        return any([r.type == OPT for r in self.additional])
+
     def rcode(self):
         """The header's four bits, and the eight above them from an OPT record."""
         code = self.flags & 15
@@ -107,26 +112,19 @@ class Message:
         return code
 
 
-def build_query(id, name, type, edns=True):
-    """A query for one question, recursion desired. `name` is text or wire form (bytes)."""
-    w = Writer()
-    w.push_u16(id)
-    w.push_u16(_RD)
-    w.push_u16(1)
-    w.push_u16(0)
-    w.push_u16(0)
-    w.push_u16(1 if edns else 0)
-    w.push_bytes(name if isinstance(name, bytes) else _name.to_wire(name))
-    w.push_u16(type)
-    w.push_u16(CLASS_IN)
-    if edns:
-        # RFC 6891, section 6.1.2: root name, OPT, our UDP size, no flags, no options.
-        w.push_u8(0)
-        w.push_u16(OPT)
-        w.push_u16(UDP_SIZE)
-        w.push_u32(0)
-        w.push_u16(0)
-    return bytes(w.out)
+def option(m, code):
+    """The bytes of the first EDNS option of that code in a Message, or None."""
+    for record in m.additional:
+        if record.type == OPT:
+            r = Reader(record.data, 0, len(record.data), "dns")
+            # Nonsense holds nothing.
+            while r.left() >= 4:
+                found = r.pull_u16()
+                n = min(r.pull_u16(), r.left())
+                data = r.pull_bytes(n)
+                if found == code:
+                    return data
+    return None
 
 
 def parse(data):
@@ -156,7 +154,7 @@ def _pull_record(r):
     if ttl >> 31 and type != OPT:
         ttl = 0
     rdata = r.sub(r.pull_u16())
-    if cls != CLASS_IN:
+    if cls != CLASS_IN or type == OPT:
         return Record(name, type, cls, ttl, rdata.pull_bytes(rdata.left()))
     raw = _rdata.expand(type, rdata)
     return Record(name, type, cls, ttl, _rdata.decode(type, raw), raw)

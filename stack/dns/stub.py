@@ -1,52 +1,46 @@
-"""A stub resolution: one question asked of configured servers until it is answered. RFC 1034, 1035.
+"""A stub resolution: a name asked of configured servers until it is answered. RFC 1034, 1035.
 
 A pure machine. The shell around it, blocking or asyncio, does three things:
 
     t = r.transmit()           None, or (transport, server, message): send it from a new
-                               random port (UDP) or a new connection (TCP); a new one
-                               ends whatever was under way
-    r.on_datagram(data, server, now)   r.on_stream(data, now)   r.on_failed(now)
-    r.on_timer(now)            once now reaches r.poll_at()
+                               random port (UDP), over a connection (TCP, TLS) or as a request
+                               (HTTPS); a new one ends whatever was under way
+    r.on_datagram(data, server, now)   r.on_stream(data, now)   r.on_http(data, age, now)
+    r.on_failed(now, why)      r.on_timer(now)     once now reaches r.poll_at()
 
-until r.done; then r.rcode and r.records (aliases first, then what was asked for).
-An answer counts only if id, server, question and its letters' case (0x20) are what
-we sent; the shell's connected port is the fourth. Not implemented: DNSSEC, EDNS
-cookies (the recursive resolver brings them), IDNA.
+until r.done; then r.rcode and r.records (aliases first, then what was asked for), and
+r.failures, who did not answer and why. Servers are ints, addresses that are asked in the
+clear, or Upstreams. How they are asked: asking.py. Not implemented: DNSSEC (recursor/ does
+it, also by way of a forwarder), IDNA.
 """
 
-import micropython
 from micropython import const
 
-from stack.core.errors import ProtocolError
-from stack.core.timers import NEVER
 from stack.dns import hosts, message
+from stack.dns.asking import TIMEOUT, Asking, mix_case  # noqa: F401
 from stack.dns.cache import Cache
 from stack.dns.name import to_wire
+from stack.dns.servers import Servers
+from stack.dns.upstream import TCP, UDP  # noqa: F401
 
-UDP = const(0)
-TCP = const(1)
-
-# Each round asks every server once, and waits longer: 1, 2, 4 seconds an answer.
-_ROUNDS = const(3)
-_TIMEOUT_US = const(1000000)
-_TCP_TIMEOUT_US = const(5000000)
 _CHAIN_MAX = const(8)  # aliases followed, in all
-_SEARCH_MAX = const(4)
-
-# What no server said, in place of an rcode.
-TIMEOUT = const(-1)
+_SEARCH_MAX = const(6)  # as glibc and resolv.conf have it
 
 
 class Resolver:
     """What all resolutions of a host share: servers, search list, hosts, cache.
 
-    `servers`: addresses as the shell wants them back. `rng(n)` gives n random bytes.
+    `servers`: ints and Upstreams. `search`: domains that are tried behind a name, first where
+    it has fewer dots than `ndots`. `known`: round trips, failures and cookies of servers.
+    `rng(n)` gives n random bytes.
     """
 
     def __init__(self, rng):
         self.rng = rng
         self.servers = []
         self.search = []
+        self.ndots = 1
+        self.known = Servers(rng)
         self.hosts = {}
         self.cache = Cache()
         self.edns = True
@@ -56,21 +50,17 @@ class Resolver:
         return Resolution(self, name, type, now)
 
 
-class Resolution:
+class Resolution(Asking):
     def __init__(self, resolver, name, type, now):
-        self._r = resolver
-        self._rng = resolver.rng
+        super().__init__(resolver, list(resolver.servers), now)
         self.type = type
-        self.done = False
         self.rcode = TIMEOUT
         self.records = []
         self.secs_left = 0
-        self._servers = list(resolver.servers)
         self._chain = 0
         self._aliases = []
         self._soonest = 1 << 31  # the smallest TTL on the way
-        self._candidates = _candidates(name, resolver.search)
-        self._wire = None
+        self._candidates = _candidates(name, resolver.search, resolver.ndots)
         self._next_candidate(now)
 
     def addresses(self):
@@ -100,134 +90,18 @@ class Resolution:
             self._soonest = min(self._soonest, left)
             self._finish(rcode, records, now)
             return
-        self._wire = to_wire(name)
-        if not self._servers:
+        wire = to_wire(name)
+        if self._servers:
+            self._put(wire, self.type, now)
+        else:
             self._end(TIMEOUT, [])
-            return
-        self._round = 0
-        self._server = 0
-        self._edns = self._r.edns
-        self._failure = TIMEOUT
-        self._begin(UDP, now)
 
-    # Asking.
-
-    def _begin(self, transport, now):
-        """Prepare a fresh message for the present server."""
-        self._transport = transport
-        seed = self._rng(2)
-        self._id = seed[0] << 8 | seed[1]
-        # Later rounds go without mixed case: a few servers do not keep it.
-        self._sent = mix_case(self._wire, self._rng) if self._round == 0 else self._wire
-        self._message = message.build_query(self._id, self._sent, self.type, self._edns)
-        self._stream = bytearray()
-        wait = _TIMEOUT_US << self._round if transport == UDP else _TCP_TIMEOUT_US
-        self._deadline = now + wait
-        self._pending = True
-
-    def transmit(self):
-        """What to send now, once: (transport, server, message), or None."""
-        if self.done or not self._pending:
-            return None
-        self._pending = False
-        m = self._message
-        if self._transport == TCP:
-            # RFC 1035, section 4.2.2: two bytes of length first.
-            m = bytes((len(m) >> 8, len(m) & 0xFF)) + m
-        return self._transport, self._servers[self._server], m
-
-    def poll_at(self):
-        return NEVER if self.done else self._deadline
-
-    def on_timer(self, now):
-        if not self.done and now >= self._deadline:
-            self._next_server(now)
-
-    def on_failed(self, now):
-        """The server cannot be reached: refused, unreachable, connection lost."""
-        if not self.done:
-            self._next_server(now)
-
-    def _next_server(self, now):
-        self._server += 1
-        if self._server >= len(self._servers):
-            self._server = 0
-            self._round += 1
-            if self._round >= _ROUNDS or self._failure != TIMEOUT:
-                self._end(self._failure, [])
-                return
-        self._begin(UDP, now)
+    def _on_no_answer(self, rcode, _now):
+        self._end(rcode, [])
 
     # Answers.
 
-    def on_datagram(self, data, server, now):
-        """A datagram came. True if it was the answer."""
-        if self.done or self._transport != UDP or server != self._servers[self._server]:
-            return False
-        return self._on_message(data, now)
-
-    def on_stream(self, data, now):
-        """Bytes came from the connection, in any pieces."""
-        if self.done or self._transport != TCP:
-            return
-        s = self._stream
-        s.extend(data)
-        if len(s) >= 2:
-            n = s[0] << 8 | s[1]
-            if len(s) >= 2 + n and not self._on_message(bytes(s[2 : 2 + n]), now):
-                # On a connection of our own nobody else answers.
-                self._next_server(now)
-
-    def _on_message(self, data, now):
-        # Id, QR and opcode by hand: what is not ours must not cost a parse.
-        if len(data) < 12 or data[0] << 8 | data[1] != self._id or data[2] & 0xF8 != 0x80:
-            return False
-        if not self._question_matches(data):
-            return False
-        try:
-            m = message.parse(data)
-        except ProtocolError:
-            if self._transport == UDP and data[2] & 2:
-                # Cut in the middle of a record (RFC 2181, section 9): ask again over TCP.
-                self._begin(TCP, now)
-                return True
-            self._failure = message.SERVFAIL
-            self._next_server(now)
-            return True
-        self._on_answer(m, now)
-        return True
-
-    def _question_matches(self, data):
-        sent = self._sent
-        n = len(sent)
-        tail = bytes((self.type >> 8, self.type & 0xFF, 0, message.CLASS_IN))
-        if data[4] == 0 and data[5] == 0:
-            # Some servers leave the question out of an error; nothing else may.
-            return data[3] & 15 not in (message.NOERROR, message.NXDOMAIN)
-        return (
-            data[4] == 0
-            and data[5] == 1
-            and data[12 : 12 + n] == sent
-            and data[12 + n : 16 + n] == tail
-        )
-
-    def _on_answer(self, m, now):
-        rcode = m.rcode()
-        if self._edns and rcode in (message.FORMERR, message.NOTIMP):
-            # RFC 6891, section 7: the server may not know EDNS.
-            self._edns = False
-            self._begin(self._transport, now)
-            return
-        if m.truncated() and self._transport == UDP:
-            self._begin(TCP, now)
-            return
-        if rcode not in (message.NOERROR, message.NXDOMAIN):
-            self._failure = rcode
-            self._next_server(now)
-            return
-        self._follow(m, rcode, now)
-
-    def _follow(self, m, rcode, now):
+    def _on_answer(self, m, rcode, now):
         """Walk the aliases in an answer from the name that was asked for."""
         name = self.name
         while True:
@@ -293,35 +167,14 @@ class Resolution:
         self.done = True
 
 
-def mix_case(wire, rng):
-    """Letters in random case: more for a forger to guess (draft-vixie-dnsext-dns0x20)."""
-    out = bytearray(wire)
-    _flip(out, len(out), rng((len(out) + 7) >> 3))
-    return bytes(out)
-
-
-@micropython.viper
-def _flip(name, n: int, bits):
-    """Turn the case of each letter whose bit is set."""
-    p = ptr8(name)
-    b = ptr8(bits)
-    i = 0
-    while i < n:
-        ch = p[i] | 32
-        # Length bytes are below 64, so no letter looks like one.
-        if p[i] >= 65 and ch >= 97 and ch <= 122 and b[i >> 3] >> (i & 7) & 1:
-            p[i] = p[i] ^ 32
-        i += 1
-
-
-def _candidates(name, search):
-    """The names to try in order: resolv.conf's search with ndots 1."""
+def _candidates(name, search, ndots):
+    """The names to try in order, as resolv.conf(5) has it."""
     if name.endswith(".") and not name.endswith("\\."):
         return [name[:-1]]
     if ":" in name or not name:
         return [name]
     longer = [name + "." + domain for domain in search[:_SEARCH_MAX]]
-    return longer + [name] if "." not in name else [name] + longer
+    return longer + [name] if name.count(".") < ndots else [name] + longer
 
 
 def _has_soa(m):

@@ -175,13 +175,6 @@ def test_ip6_text():
         assert ip6_text(raw) == text
 
 
-def test_query():
-    q = message.build_query(7, "example.test", message.A)
-    assert q[:12] == header(7, 0x0100, ar=1)
-    assert q[12:] == QUESTION + b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
-    assert message.build_query(7, "example.test", message.A, edns=False)[12:] == QUESTION
-
-
 def test_types():
     assert message.type_number("mx") == 15
     assert message.type_number("TYPE65") == 65

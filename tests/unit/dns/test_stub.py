@@ -59,6 +59,7 @@ def soa(name, minimum=60, ttl=300):
     return name, 6, ttl, wire("ns.") + wire("r.") + bytes(19) + bytes((minimum,))
 
 
+REC = message.Record("example.test", 1, 1, 300, "10.0.0.1", b"\x0a\x00\x00\x01")
 A1 = ("example.test", 1, 300, b"\x0a\x00\x00\x01")
 
 
@@ -307,13 +308,13 @@ def test_without_servers():
 def test_cache_bounds():
     c = Cache(3)
     for i in range(3):
-        c.put("n%d" % i, 1, 0, [i], 100, 0)
+        c.put("n%d" % i, 1, 0, [REC], 100, 0)
     assert c.get("n0", 1, 1)  # used: n1 is the oldest now
-    c.put("n3", 1, 0, [3], 100, 2)
+    c.put("n3", 1, 0, [REC], 100, 2)
     assert len(c) == 3 and c.get("n1", 1, 3) is None and c.get("n0", 1, 3)
-    c.put("long", 1, 0, [1], 1 << 30, 0)
+    c.put("long", 1, 0, [REC], 1 << 30, 0)
     assert c.get("long", 1, 86401 * S) is None
-    c.put("zero", 1, 0, [1], 0, 0)
+    c.put("zero", 1, 0, [REC], 0, 0)
     assert c.get("zero", 1, 0) is None
     c.put("neg", 1, 3, [], 86400, 0)
     assert c.get("neg", 1, 3601 * S) is None
