@@ -7,24 +7,40 @@ machine code: nothing here is bulk.
 
 import micropython
 
+from stack.crypto.sha2 import _Hash
+
 # H(0) of section 5.3.1, each word as the machine has it.
 _INITIAL = (
     b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10\xf0\xe1\xd2\xc3"
 )
 
+
+class Sha1(_Hash):
+    name = "sha1"
+    digest_size = 20
+    block_size = 64
+    _iv = _INITIAL
+
+    @staticmethod
+    def _compress(state, buf, off, blocks):
+        words = bytearray(320)
+        for i in range(off, off + 64 * blocks, 64):
+            _schedule(words, buf, i)
+            _compress(state, words)
+
+    @classmethod
+    def _finish(cls, state, buf, off, n, total):
+        """The digest of a state and n bytes more, padded (section 5.1.1); words are big-endian."""
+        rest = bytes(memoryview(buf)[off : off + n]) + b"\x80" + bytes(-(n + 9) % 64)
+        rest += (8 * total).to_bytes(8, "big")
+        state = bytearray(state)
+        cls._compress(state, rest, 0, len(rest) >> 6)
+        return bytes([state[i ^ 3] for i in range(20)])
+
+
 def sha1(data):
     """The hash, 20 bytes."""
-    n = len(data)
-    data = bytes(data) + b"\x80" + bytes(-(n + 9) % 64) + (8 * n).to_bytes(8, "big")
-    state = bytearray(_INITIAL)
-    words = bytearray(320)
-    for off in range(0, len(data), 64):
-        _schedule(words, data, off)
-        _compress(state, words)
-    out = bytearray(20)
-    for i in range(20):
-        out[i] = state[i ^ 3]
-    return bytes(out)
+    return Sha1.of(data)
 
 
 @micropython.viper

@@ -7,9 +7,10 @@
 Compression and padding are kernels; this file keeps the state and the block that
 is not full yet. A state is eight little-endian words as the machine has them.
 
-Not implemented: SHA-1, SHA-224, SHA-512/t: nothing in TLS 1.3 wants them.
+Not implemented: SHA-224, SHA-512/t: nothing in TLS 1.3 wants them.
 """
 
+import binascii
 import struct
 
 from stack.crypto import kernels
@@ -54,6 +55,10 @@ class _Hash:
         n = self._length
         out = self._finish(self._state, self._block, 0, n % self.block_size, n)
         return out[: self.digest_size]
+
+    def hexdigest(self):
+        """The digest as text."""
+        return binascii.hexlify(self.digest()).decode()
 
     @classmethod
     def of(cls, data):

@@ -184,3 +184,36 @@ def test_sha1():
         (b"a" * 1000, "291e9a6c66994949b57ba5e650361e98fc36b1ba"),
     ):
         assert sha1(text) == bytes.fromhex(hexed), text
+
+
+def test_md5():
+    # RFC 1321, appendix A.5.
+    from stack.crypto.md5 import Md5
+
+    for text, hexed in (
+        (b"", "d41d8cd98f00b204e9800998ecf8427e"),
+        (b"abc", "900150983cd24fb0d6963f7d28e17f72"),
+        (b"message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+        (b"1234567890" * 8, "57edf4a22be3c955ac49da2e2107b67a"),
+    ):
+        assert Md5(text).hexdigest() == hexed, text
+
+
+def test_hashlib_in_pieces():
+    from stack.api import hashlib
+
+    data = bytes(range(256)) * 3
+    for name in ("md5", "sha1", "sha256", "sha384", "sha512"):
+        for cut in (0, 1, 55, 56, 63, 64, 65, 127, 128, 200, 767):
+            h = hashlib.new(name, data[:cut])
+            other = h.copy()
+            h.digest()  # reading does not end it
+            h.update(memoryview(data)[cut:])
+            assert h.digest() == getattr(hashlib, name)(data).digest(), (name, cut)
+            other.update(bytearray(data[cut:]))
+            assert other.hexdigest() == h.hexdigest()
+    try:
+        hashlib.new("crc7")
+        raise AssertionError("an unknown hash")
+    except ValueError:
+        pass
