@@ -283,9 +283,15 @@ class Transfer(Pollable):
                 return taken
             deadline = self._wait(deadline)
 
-    def write(self, data, off=0, size=-1):
-        """Send all of data. Non-blocking: what there is room for, None for nothing."""
+    def write(self, data, size=-1, length=-1):
+        """Send all of data. Non-blocking: what there is room for, None for nothing.
+
+        As a stream of MicroPython: write(data), write(data, size), write(data, offset, size).
+        """
         data = _buffer(data)
+        off = 0
+        if length >= 0:
+            off, size = size, length
         end = len(data) if size < 0 else min(len(data), off + size)
         start = off
         deadline = 0

@@ -118,9 +118,14 @@ class UART(io.IOBase):
 
     # Writing.
 
-    def write(self, buf, off=0, n=-1):
-        """Bytes that the host took, or None if it took none within two seconds."""
+    def write(self, buf, n=-1, length=-1):
+        """Bytes that the host took, or None if it took none within two seconds.
+
+        write(buf), write(buf, n), write(buf, offset, n)."""
         rt = self._rt
+        off = 0
+        if length >= 0:
+            off, n = n, length
         view = memoryview(buf)[off:]
         if n >= 0:
             view = view[:n]

@@ -4,7 +4,7 @@ A socket is a stream: C code (json.load, deflate.DeflateIO, print) reads and wri
 it. Calls block, time out (ETIMEDOUT) or return EAGAIN and EINPROGRESS as settimeout
 and setblocking say; errors carry Linux's errno. One that is collected without close
 is closed. An AF_INET6 socket speaks IPv4 too unless IPV6_V6ONLY is set (RFC 3493, 3.7).
-Not implemented: ancillary data.
+Not implemented: ancillary data; fileno, since a number cannot be polled (as with lwIP's sockets).
 """
 
 from micropython import const
@@ -375,10 +375,6 @@ class socket(Transfer):
             rt.kick(now)
         finally:
             rt.unlock()
-
-    def fileno(self):
-        self._check_open()
-        return self._slot
 
     # Options, and the file-like rest.
 

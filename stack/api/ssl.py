@@ -369,9 +369,6 @@ class SSLSocket(socket):
     def getpeername(self):
         return self._sock.getpeername()
 
-    def fileno(self):
-        return self._sock.fileno()
-
     def unwrap(self):
         """Send close_notify and give the socket back, which stays open."""
         self._finish()

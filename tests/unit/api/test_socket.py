@@ -46,6 +46,17 @@ def test_a_stream_both_ways():
         b.close()
 
 
+def test_writing_a_part_as_a_stream():
+    # write(buf, n) is the first n bytes and write(buf, off, n) those from off, as of C's streams.
+    with World():
+        a, b = pair()
+        assert a.write(b"abcdef", 2) == 2 and a.write(b"abcdef", 3, 2) == 2
+        assert a.write(bytearray(b"xy"), 9) == 2 and a.write(b"abcdef", 5, 9) == 1
+        a.close()
+        assert b.read() == b"abdexyf"
+        b.close()
+
+
 def test_reading_as_a_stream():
     with World():
         a, b = pair()
