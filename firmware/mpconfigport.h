@@ -19,7 +19,6 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 #define MICROPY_STACK_CHECK_MARGIN (16 * 1024)
 #define MICROPY_ALLOC_GC_STACK_SIZE (1024)
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
-#define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
 #define MICROPY_ALLOC_PATH_MAX (256)
 
 // Speed
@@ -57,10 +56,11 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 #define MICROPY_PY_RE_MATCH_GROUPS (1)
 #define MICROPY_PY_RE_MATCH_SPAN_START_END (1)
 #define MICROPY_PY_DEFLATE_COMPRESS (1)
+#define MICROPY_PY_WEBSOCKET (1)
+#define MICROPY_PY_WEBREPL (1)
 uint32_t hal_seed(void);
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (hal_seed())
 #define MICROPY_PY_SELECT (0)           // images/lib/select.py drives the stack
-#define MICROPY_PY_FRAMEBUF (0)
 #define MICROPY_PY_MACHINE_MEMX (1)     // hw.mem8, mem16, mem32; the rest is images/lib/machine.py
 #define MICROPY_VFS (1)
 #define MICROPY_READER_VFS (1)

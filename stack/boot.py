@@ -7,6 +7,7 @@ end reads as the list of them. What the prompt does not need is not imported her
 import os
 import sys
 
+import micropython
 from micropython import const
 
 from drivers.device import DeviceError
@@ -329,6 +330,7 @@ def share_prompt(cfg, say):
 
 
 def main(hw):
+    micropython.alloc_emergency_exception_buf(256)
     cfg, fw_cfg = read_config(hw, say)
     devices = find_devices(hw, cfg, fw_cfg, say)
     kept = mount_root(hw, devices, say)

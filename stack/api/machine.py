@@ -3,8 +3,10 @@
 Disks: `disks()` are the volumes by name, `format_disk(name)` makes a file system anew.
 fw_cfg: `fw_cfg()` names the files that QEMU hands over, `fw_cfg(name)` reads one.
 
-Not implemented: pins and buses (there are none), WDT, alarms of the RTC, sleep
-modes that save more than halting does.
+The watchdog is a timer of the stack's: it resets a machine whose program has stopped feeding it,
+not one whose stack hangs.
+
+Not implemented: pins and buses (there are none), sleep modes that save more than halting does.
 """
 
 import hw
@@ -81,6 +83,16 @@ def deepsleep(ms=None):
     hw.reset()
 
 
+def sleep():
+    """The old name of lightsleep without an end."""
+    lightsleep()
+
+
+def rng():
+    """24 random bits."""
+    return int.from_bytes(_runtime.current().host.rng(3), "big")
+
+
 def disable_irq():
     """Keep events and Ctrl-C off until enable_irq."""
     hw.lock()
@@ -124,6 +136,9 @@ def fw_cfg(name=None):
 class RTC:
     """The clock of the date: RTC().datetime() is (year, month, day, weekday, h, m, s, us)."""
 
+    ALARM0 = const(0)
+    _handler = None
+
     def __init__(self, _id=0, datetime=None):
         if datetime is not None:
             self.datetime(datetime)
@@ -145,6 +160,38 @@ class RTC:
     def now(self):
         t = self.datetime()
         return t[:3] + t[4:] + (None,)
+
+    def deinit(self):
+        """The clock begins again, at 2015 as the documentation has it."""
+        self.alarm_cancel()
+        self.datetime((2015, 1, 1, 0, 0, 0, 0, 0))
+
+    def alarm(self, id=0, time=0, *, repeat=False):
+        """Call irq's handler in `time` ms, or at a datetime tuple (year, month, day, h, m, s)."""
+        if not isinstance(time, int):
+            import time as _time
+
+            t = tuple(time) + (0,) * 6
+            at = _time.mktime((t[0], t[1], t[2], t[3], t[4], t[5], 0, 0)) * 1000
+            time = max(1, at - hw.unix_us() // 1000)
+        mode = Timer.PERIODIC if repeat else Timer.ONE_SHOT
+        _alarm.init(mode=mode, period=time, callback=self._on_alarm)
+
+    def _on_alarm(self, _timer):
+        if RTC._handler is not None:
+            RTC._handler(self)
+
+    def alarm_left(self, id=0):
+        """Milliseconds until the alarm."""
+        return _alarm.value() // 1000 if _alarm.poll_at() < NEVER else 0
+
+    def alarm_cancel(self, id=0):
+        _alarm.deinit()
+
+    def irq(self, *, trigger=ALARM0, handler=None, wake=IDLE):
+        """handler(rtc) is called by the alarm."""
+        RTC._handler = handler
+        return self
 
 
 class Timer:
@@ -205,3 +252,38 @@ class Timer:
                 micropython.schedule(self._callback, self)
             except RuntimeError:
                 pass  # the program is behind with its callbacks
+
+
+_alarm = Timer()
+
+
+class WDT:
+    """Resets the machine unless feed() is called every `timeout` ms; there is no way to stop it."""
+
+    _until = 0
+
+    def __init__(self, id=0, timeout=5000):
+        if id != 0:
+            raise ValueError("WDT(%s) doesn't exist" % (id,))
+        if timeout < 1:
+            raise ValueError("WDT timeout too short")
+        self.timer_at = 0
+        self.timer_index = -1
+        self._timeout_us = timeout * 1000
+        self.feed()
+
+    def feed(self):
+        rt = _runtime.current()
+        rt.lock()
+        try:
+            self._until = rt.now() + self._timeout_us
+            rt.host.timers.arm(self, self._until)
+            rt.kick(rt.now())
+        finally:
+            rt.unlock()
+
+    def poll_at(self):
+        return self._until
+
+    def on_timer(self, now):
+        hw.reset()
