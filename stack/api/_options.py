@@ -12,6 +12,11 @@ def set(s, level, name, value):
 
         if _multicast.set(s, level, name, value):
             return
+    if level == m.SOL_SOCKET and name == m.SO_RCVTIMEO and (value is None or callable(value)):
+        from stack.api import _notify  # 20 is MicroPython's number for a handler, too
+
+        _notify.set(s, value)
+        return
     if level == m.SOL_SOCKET and name == m.SO_LINGER:
         _linger(s, value)
         return

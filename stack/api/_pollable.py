@@ -34,6 +34,7 @@ class Pollable(io.IOBase):
     _proto = 0
     _waker = None
     _poll_entry = None
+    _notifier = None
 
     # Endpoint, readiness, waiting.
 

@@ -1,8 +1,16 @@
 """What `os` has beside MicroPython's own: urandom and a dupterm that hears Ctrl-C."""
 
+import io
+
+import hw
 import uos
+from micropython import const
 
 from stack.api import _runtime
+
+_POLL = const(3)
+_CLOSE = const(4)
+_TYPED_MAX = const(4096)  # what is typed ahead at a prompt; more waits in the stream
 
 
 def urandom(n):
@@ -12,10 +20,62 @@ def urandom(n):
     return _runtime.current().host.rng.secret(n)
 
 
+class _Term(io.IOBase):
+    """A stream that is the prompt; dupterm_notify reads it ahead, so that Ctrl-C is heard."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self._typed = b""
+
+    def fill(self):
+        one = bytearray(1)
+        while len(self._typed) < _TYPED_MAX and self.stream.readinto(one):
+            if not hw.interrupt(one[0]):
+                self._typed += one
+
+    def readinto(self, buf):
+        hw.lock()  # or what notify takes meanwhile would come behind what is taken here
+        try:
+            n = min(len(buf), len(self._typed))
+            if not n:
+                return self.stream.readinto(buf)
+            buf[:n] = self._typed[:n]
+            self._typed = self._typed[n:]
+            return n
+        finally:
+            hw.unlock()
+
+    def write(self, buf):
+        return self.stream.write(buf)
+
+    def ioctl(self, request, arg):
+        if request == _CLOSE:
+            self.stream.close()
+            return 0
+        if request == _POLL:
+            return arg & 1 if self._typed else hw.poll(self.stream, arg)
+        return -22
+
+
+_terms = [None]
+
+
 def dupterm(stream, index=0):
     """Put the prompt on a stream as well, or with None on none; returns the one before."""
-    before = uos.dupterm(stream, index)
+    term = stream
+    if stream is not None and not hasattr(stream, "watch"):
+        term = _Term(stream)
+    before = uos.dupterm(term, index)
+    _terms[0] = term
+    before = getattr(before, "stream", before)
     for s, wanted in ((before, False), (stream, True)):
         if hasattr(s, "watch"):
             s.watch(wanted)
     return before
+
+
+def dupterm_notify(_stream):
+    """Look at what was typed: what a program gives a socket as its handler."""
+    term = _terms[0]
+    if isinstance(term, _Term):
+        term.fill()
