@@ -1,0 +1,3 @@
+# ruff: noqa: F401
+# MicroPython's `mip`: stack/api/mip.py.
+from stack.api.mip import install
