@@ -17,6 +17,7 @@ _CLOSE = const(4)
 class Pollable(io.IOBase):
     # How a socket begins; as names of the class, since storing each costs a microsecond.
     _ep = None
+    _conn = None  # the endpoint again, where it is a stream that is read and written as it is
     _slot = -1
     _guard = None
     _listening = False
@@ -40,40 +41,55 @@ class Pollable(io.IOBase):
 
     def _set_endpoint(self, e):
         self._ep = e
+        if self._type == _STREAM and not self._listening:
+            self._conn = e
         self._slot, self._guard = self._rt.guards.take(e)
         if self._waker is not None:
-            e.waker = self._waker
+            self._follow()
             self._waker.wake(e)
 
     def events(self):
         """POLL bits now. For select."""
+        return self._source().events()
+
+    def _source(self):
+        """What has the socket's events now."""
         e = self._ep
         if e is None:
-            # As Linux: nothing to read, writing fails at once.
-            return POLLOUT | POLLHUP if self._type == _STREAM else POLLOUT
-        return e.events()
+            return _UNCONNECTED if self._type == _STREAM else _UNBOUND
+        return e
 
-    def poll_attach(self, waker):
+    def _follow(self):
+        """Who waits for the socket looks at the endpoint that it has now, or at none."""
+        w = self._waker
+        if w is not None:
+            source = self._source()
+            for entry in w.all if isinstance(w, _Wakers) else (w,):
+                entry.source = source
+        if self._ep is not None:
+            self._ep.waker = w
+
+    def poll_attach(self, entry):
+        """entry: a select._Entry, whose source is kept true from here on."""
+        entry.stays = True
         w = self._waker
         if w is None:
-            self._waker = waker
+            self._waker = entry
         elif isinstance(w, _Wakers):
-            w.all.append(waker)
-        elif w is not waker:
-            self._waker = _Wakers([w, waker])
-        if self._ep is not None:
-            self._ep.waker = self._waker
+            w.all.append(entry)
+        elif w is not entry:
+            self._waker = _Wakers([w, entry])
+        self._follow()
 
-    def poll_detach(self, waker):
+    def poll_detach(self, entry):
         w = self._waker
-        if w is waker:
+        if w is entry:
             self._waker = None
         elif isinstance(w, _Wakers):
-            w.all = [x for x in w.all if x is not waker]
+            w.all = [x for x in w.all if x is not entry]
             if not w.all:
                 self._waker = None
-        if self._ep is not None:
-            self._ep.waker = self._waker
+        self._follow()
 
     def ioctl(self, request, arg):
         """For C code that polls or closes a stream."""
@@ -126,6 +142,21 @@ class Pollable(io.IOBase):
 
     def setblocking(self, flag):
         self._timeout_us = -1 if flag else 0
+
+
+class _Fixed:
+    """The readiness of a socket without an endpoint."""
+
+    def __init__(self, bits):
+        self._bits = bits
+
+    def events(self):
+        return self._bits
+
+
+# As Linux: nothing to read, writing fails at once.
+_UNCONNECTED = _Fixed(POLLOUT | POLLHUP)
+_UNBOUND = _Fixed(POLLOUT)
 
 
 class _Wakers:

@@ -54,6 +54,7 @@ class Runtime:
         # Lent under the lock to who needs bytes for a moment.
         self.scratch = hw.dma(65536 if hw.ram() >= 64 << 20 else 8192)
         self.scratch_view = memoryview(self.scratch)
+        self.scratch_len = len(self.scratch)
 
     def watch_cards(self, hotplug):
         """Interfaces go with their cards. hotplug: a drivers.hotplug.Hotplug, or None."""

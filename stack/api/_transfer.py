@@ -16,6 +16,7 @@ AF_INET = const(2)
 AF_INET6 = const(10)
 
 _PIECE = const(4096)
+_LINE = const(512)
 
 
 class Transfer(Pollable):
@@ -158,8 +159,22 @@ class Transfer(Pollable):
         if size is None or size < 0:
             return self._read_all()
         rt = self._rt
-        if self._timeout_us == 0 and self._type == SOCK_STREAM and size <= len(rt.scratch):
-            return self._read_now(size)
+        if self._timeout_us == 0 and size <= rt.scratch_len:
+            e = self._conn
+            if e is not None:
+                # The way of asyncio's streams, as short as it goes.
+                rt.lock()
+                try:
+                    now = rt.now()
+                    got = e.recv_into(rt.scratch, 0, size, now)
+                    if got:
+                        if e.ready:  # the window has opened enough to tell the peer
+                            rt.kick(now)
+                        return bytes(rt.scratch_view[:got])
+                finally:
+                    rt.unlock()
+            if self._type == SOCK_STREAM:
+                return self._read_now(size)
         if size <= _PIECE or self._type != SOCK_STREAM:
             buf = bytearray(size)
         else:
@@ -199,10 +214,14 @@ class Transfer(Pollable):
         """A line with its newline; what there is at the end, or when it would block."""
         rt = self._rt
         line = b""
+        if size < 0 and self._conn is not None:
+            line = self._line_now(self._conn)
+            if line[-1:] == b"\n":
+                return line
         deadline = 0
         most = len(rt.scratch)
         while size < 0 or len(line) < size:
-            n = min(most, 512) if size < 0 else min(most, size - len(line))
+            n = min(most, _LINE) if size < 0 else min(most, size - len(line))
             rt.lock()
             try:
                 got = self._take_line(rt.scratch, n)
@@ -219,6 +238,29 @@ class Transfer(Pollable):
             else:
                 deadline = 0
         return line
+
+    def _line_now(self, e):
+        """What is there of a line, up to 512 bytes."""
+        rt = self._rt
+        rt.lock()
+        try:
+            ring = e.rcv
+            head = ring.head
+            n = ring.tail - head
+            if not n:
+                return b""
+            if n > _LINE:
+                n = _LINE
+            buf = rt.scratch
+            ring.peek(head, buf, 0, n)
+            end = buf.find(b"\n", 0, n) + 1
+            now = rt.now()
+            n = e.recv_into(buf, 0, end or n, now)
+            if e.ready:
+                rt.kick(now)
+            return bytes(rt.scratch_view[:n])
+        finally:
+            rt.unlock()
 
     def _take_line(self, buf, n):
         """As _take, but not beyond a newline."""
@@ -288,6 +330,22 @@ class Transfer(Pollable):
 
         As a stream of MicroPython: write(data), write(data, size), write(data, offset, size).
         """
+        e = self._conn
+        if e is not None and size < 0 and data and isinstance(data, bytes):
+            n = len(data)
+            rt = self._rt
+            rt.lock()
+            try:
+                now = rt.now()
+                taken = e.send(data, 0, n, now)
+                if taken:
+                    rt.kick(now)
+            finally:
+                rt.unlock()
+            if taken == n:
+                return n
+            if taken:
+                return taken + (self.write(data, taken, n - taken) or 0)
         data = _buffer(data)
         off = 0
         if length >= 0:

@@ -330,6 +330,7 @@ class socket(Transfer):
             return
         if how != SHUT_WR:
             self._read_shut = True
+            self._conn = None
         if how != SHUT_RD:
             rt = self._rt
             rt.lock()
@@ -367,10 +368,11 @@ class socket(Transfer):
                 e.abort(now)
             else:
                 e.close(now)
-            self._ep = None
+            self._ep = self._conn = None
             rt.guards.give_back(self._slot, self._guard)
             self._guard = None
             if self._waker is not None:
+                self._follow()
                 self._waker.wake(None)
             rt.kick(now)
         finally:

@@ -379,11 +379,11 @@ class SSLSocket(socket):
         rt = self._rt
         rt.lock()
         try:
-            waker = self._waker
             self._ep.finish(rt.now())
             self._ep = None
-            if waker is not None:
-                waker.wake(None)
+            if self._waker is not None:
+                self._follow()
+                self._waker.wake(None)
         finally:
             rt.unlock()
 

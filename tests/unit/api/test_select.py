@@ -48,9 +48,17 @@ def test_only_the_woken_are_asked():
             ends.append((c, s))
         assert p.poll(0) == []
         asked = []
+
+        class Spy:
+            def __init__(self, source):
+                self.source = source
+
+            def events(self):
+                asked.append(1)
+                return self.source.events()
+
         for _, s in ends:
-            events = s.events
-            s.events = lambda events=events: asked.append(1) or events()
+            s._poll_entry.source = Spy(s._ep)
         assert p.poll(0) == [] and not asked
         ends[7][0].write(b"x")
         assert p.poll(10) == [(ends[7][1], POLLIN)] and len(asked) == 1
@@ -70,14 +78,19 @@ def test_one_shot():
 
 
 def test_unregister():
-    with World():
+    with World() as w:
         a, b = pair()
         p = m.poll()
         p.register(b, POLLIN)
         a.write(b"x")
         p.unregister(b)
         p.unregister(b)
-        assert p.poll(0) == [] and b._ep.waker is None
+        assert p.poll(0) == []
+        # Who waited is woken no more, and what stays of it holds no socket.
+        assert b._ep.waker.obj is None
+        a.write(b"y")
+        w.settle()
+        assert p._woken is None
         p.register(b, POLLIN)
         assert p.poll(0) == [(b, POLLIN)]
         try:
@@ -141,6 +154,25 @@ def test_closed_while_registered():
         p.unregister(b)
 
 
+def test_what_is_told_is_unregistered_in_order():
+    """As asyncio does: nothing is left to look at."""
+    with World() as w:
+        ends = [pair() for _ in range(5)]
+        p = m.poll()
+        for _ in range(2):
+            for a, b in ends:
+                p.register(b, POLLIN)
+                a.write(b"x")
+            w.settle(500_000)  # a small segment waits for an acknowledgement
+            told = p.poll(0)
+            assert sorted([id(s) for s, _ in told]) == sorted([id(b) for _, b in ends])
+            for s, _ in told:
+                p.unregister(s)
+            assert p._woken is None and list(p.ipoll(0)) == []
+            for _, b in ends:
+                b.recv(1)
+
+
 class Stream:
     """A stream of somebody else's: MicroPython asks it by ioctl."""
 
@@ -183,4 +215,6 @@ def test_select():
         b.recv(1)
         assert m.select([a, b], (), (), 0.25) == ([], [], [])
         assert w.hw.t - t >= 250000
-        assert a._ep.waker is None
+        assert a._ep.waker.obj is None
+        # A poll that nobody has any more does not pile up at the socket.
+        assert a._waker is a._poll_entry
