@@ -205,6 +205,14 @@ def wait_for_lease(runtime, cfg):
             return
 
 
+def announce(cfg):
+    """With mdns=1 answer to our name under .local."""
+    if cfg.mdns:
+        from stack.api import dns
+
+        dns.announce()
+
+
 def log_keys(cfg, say):
     """Write TLS keys where the command line says: keylog=."""
     if cfg.keylog:
@@ -347,6 +355,7 @@ def main(hw):
     for iface in runtime.host.interfaces:
         if not iface.loopback:
             say(describe(iface, runtime.host))
+    announce(cfg)
     if not hw.raw():
         run_main(hw, cfg, app, runtime, kept)
 

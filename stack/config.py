@@ -5,6 +5,7 @@
     NAME.ip= NAME.gw= NAME.ip6= NAME.gw6=   the same of an interface other than the first:
                                             eth1, or eth0.5, VLAN 5 of eth0
     hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
+    mdns=1           answer to HOSTNAME.local
     forward=1        start devices so that their frames can go out by others: router, switch
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
@@ -47,6 +48,7 @@ class Config(Addresses):
         self.exit = False
         self.console = 0  # the UART that has the prompt as well: 1 for hvc0
         self.forward = False
+        self.mdns = False
         self.virtio_mmio = []  # (base, line) each
         self.keylog = ""  # where TLS keys are written to
 
@@ -217,6 +219,13 @@ def _read_forward(c, value):
     return True
 
 
+def _read_mdns(c, value):
+    if value not in ("0", "1"):
+        return False
+    c.mdns = value == "1"
+    return True
+
+
 def _read_exit(c, value):
     if value not in ("0", "1"):
         return False
@@ -268,6 +277,7 @@ _READERS = {
     "exit": _read_exit,
     "console": _read_console,
     "forward": _read_forward,
+    "mdns": _read_mdns,
     "virtio_mmio.device": _read_virtio_mmio,
     "keylog": _read_keylog,
 }

@@ -5,7 +5,7 @@ from micropython import const
 from stack.api import _address, _carry
 from stack.dns import hosts, message
 from stack.dns.stub import TIMEOUT, Resolver
-from stack.net import addr, addr6, select6
+from stack.net import addr, select6
 from stack.net.addr6 import V6
 
 # When neither the command line nor DHCP names a server.
@@ -42,7 +42,13 @@ class Names(Resolver):
         super().__init__(rt.host.rng)
         self.channels = Channels(rt)
         self.first = None  # see first()
+        self.mdns = None  # stack/api/_mdns.py's Mdns, once it is wanted
         self.given_search = None  # instead of what DHCP and routers say
+
+    def stop(self):
+        """The host goes away: goodbye to who may know its name."""
+        if self.mdns is not None:
+            self.mdns.close()
 
 
 def make(rt):
@@ -92,11 +98,17 @@ def answer_steps(rt, name, type, resolver=None):
     resolver: a stub instead of all that the host has.
     """
     if resolver is None:
+        if _is_local(rt, name, type):
+            return (yield from _link_steps(rt, name, (type,)))
         if rt.recursor is not None and _global(rt, name, type):
             return (yield from rt.recursor.steps(name, type))
         resolver = rt.resolver
         resolver.servers = servers(rt)
         resolver.search = search(rt)
+    return (yield from _stub_steps(rt, resolver, name, type))
+
+
+def _stub_steps(rt, resolver, name, type):
     r = resolver.start(name, type, rt.now())
     if not r.done:
         yield from _carry.ask(rt, r)
@@ -106,6 +118,33 @@ def answer_steps(rt, name, type, resolver=None):
     if r.rcode not in (message.NOERROR, message.NXDOMAIN):
         a.why = _why(r)
     return a
+
+
+def _is_local(rt, name, type):
+    """Whether a name is to be asked for on the link, by Multicast DNS."""
+    from stack.api import _mdns
+
+    if not _mdns.is_local(name):
+        return False
+    return hosts.lookup(rt.resolver.hosts, name.lower(), type) is None
+
+
+def _link_steps(rt, name, types):
+    """Steps: an Answer from the link; where the network has a domain under .local, from its
+    servers too.
+    """
+    from stack.api import _mdns
+
+    answer = yield from _mdns.answer_steps(rt, name, types)
+    domains = [d for d in search(rt) if d.lower() == "local" or d.lower().endswith(".local")]
+    if not answer.records and domains:
+        resolver = rt.resolver
+        resolver.servers = servers(rt)
+        for t in types:
+            answer = yield from _stub_steps(rt, resolver, name, t)
+            if answer.records:
+                break
+    return answer
 
 
 def _why(r):
@@ -140,8 +179,11 @@ def lookup_steps(rt, name, af=0, resolver=None):
         types = [message.A]
     found = []
     failed = OSError(_address.EAI_NONAME)
-    # Side by side: what one family's question waits for is no matter for the other's.
-    asked = [answer_steps(rt, name, t, resolver) for t in types]
+    if resolver is None and _is_local(rt, name, types[0]):
+        asked = [_link_steps(rt, name, types)]
+    else:
+        # Side by side: what one family's question waits for is no matter for the other's.
+        asked = [answer_steps(rt, name, t, resolver) for t in types]
     try:
         answers = yield from _carry.together(rt, asked)
     except ValueError:
@@ -188,7 +230,7 @@ def _usable(rt, af):
 def _number(rt, record):
     if record.type == message.A:
         return addr.parse(record.data)
-    return rt.host.ip6.addresses.handle(addr6.parse(record.data)[0])
+    return _address.literal(rt, record.data)
 
 
 def order(rt, found):

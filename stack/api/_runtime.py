@@ -79,6 +79,8 @@ class Runtime:
 
     def stop(self):
         """Before a reset: no device reads or writes memory after this."""
+        if self._resolver is not None:
+            self._resolver.stop()
         self.host.stop()
         if self.devices is not None:
             self.devices.stop()

@@ -6,6 +6,11 @@
     reverse("10.0.0.7")            "example.test"
     cache() flush() search(["lan"], ndots=1)
 
+    resolve("nas.local")           by Multicast DNS (RFC 6762)
+    announce()                     answer to NAME.local, network.hostname() is the name
+    announce("_http._tcp", 80, "My page", {"path": "/"})       a service of ours (RFC 6763)
+    announced() withdraw()         names that are ours; goodbye
+
     use("tls://1.1.1.1#one.one.one.one")       all names from now on over TLS, or not at all
     use(["10.0.0.1", "10.0.0.2"])              or "https://dns.example/dns-query"
     servers()                                  who is asked
@@ -114,7 +119,8 @@ def cache():
     if rt.recursor is not None:
         return [(name, t, left, records) for name, t, left, _, records in rt.recursor.cache()]
     held = rt.resolver.cache.list(rt.now())
-    return [(name, message.type_name(t), left, records) for name, t, left, records in held]
+    found = [(name, message.type_name(t), left, records) for name, t, left, records in held]
+    return found + (rt.resolver.mdns.cached() if rt.resolver.mdns is not None else [])
 
 
 def flush():
@@ -123,6 +129,36 @@ def flush():
     rt.resolver.cache.clear()
     if rt.recursor is not None:
         rt.recursor.flush()
+    if rt.resolver.mdns is not None:
+        rt.resolver.mdns.querier.flush()
+
+
+def announce(service=None, port=0, name=None, txt=()):
+    """Answer to our name under .local, and tell of a service like "_http._tcp" if one is given.
+
+    The name is network.hostname(); of somebody else's name it becomes NAME-2, which announced()
+    tells. name: the service's, for people. txt: a dict or a list of texts. ValueError.
+    """
+    from stack.api import _mdns
+
+    rt = _runtime.current()
+    made = None
+    if service is not None:
+        made = _mdns.service(service, port, name or rt.hostname, txt)
+    _mdns.get(rt).announce(made)
+
+
+def announced():
+    """Names that are ours under .local: first the host's, then those of services."""
+    m = _runtime.current().resolver.mdns
+    return m.names() if m is not None else []
+
+
+def withdraw():
+    """Say goodbye, and answer to no name under .local any more."""
+    m = _runtime.current().resolver.mdns
+    if m is not None:
+        m.close()
 
 
 def resolve_steps(rt, name, type):
@@ -148,14 +184,26 @@ def reverse_steps(rt, address):
     for name, listed in rt.resolver.hosts.items():
         if plain in [text for _, text in listed]:
             return name
-    return (yield from _records_steps(rt, _pointer(rt, a), message.PTR))[0].data
+    pointer = _pointer(rt, a)
+    try:
+        return (yield from _records_steps(rt, pointer, message.PTR))[0].data
+    except OSError as e:
+        failed = e
+    from stack.api import _mdns
+
+    if any([_mdns.near(rt, i, a) for i in rt.host.interfaces if not i.loopback]):
+        # A neighbour's: it may say itself what it is called.
+        answer = yield from _mdns.answer_steps(rt, pointer, (message.PTR,))
+        if answer.records:
+            return answer.records[0].data
+    raise failed
 
 
 def _pointer(rt, a):
     """The name under which an address is found. RFC 1035, section 3.5; RFC 3596."""
     if a < V6:
         return "%d.%d.%d.%d.in-addr.arpa" % (a & 255, a >> 8 & 255, a >> 16 & 255, a >> 24)
-    raw = addr6.with_zone(rt.host.ip6.addresses.bytes(a), 0)
+    raw = addr6.without_zone(rt.host.ip6.addresses.bytes(a))
     digits = ["%x.%x" % (b & 15, b >> 4) for b in raw]
     digits.reverse()
     return ".".join(digits) + ".ip6.arpa"

@@ -216,13 +216,15 @@ class LAN:
 
 
 def hostname(name=None):
-    """The name that DHCP is told; with an argument, set it."""
+    """The name that DHCP is told and `net.dns.announce` answers to; with an argument, set it."""
     rt = _runtime.current()
     if name is None:
         return rt.hostname
     if not _config.hostname_ok(name):
         raise ValueError("bad hostname")
     rt.hostname = rt.host.hostname = name
+    if rt._resolver is not None and rt._resolver.mdns is not None:
+        rt._resolver.mdns.rename(name)
 
 
 def country(code=None):

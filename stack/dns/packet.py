@@ -187,7 +187,7 @@ def _pull_edns(p, size, ttl, r):
 # Writing.
 
 
-class _Out(Writer):
+class Out(Writer):
     """A message being written: names that stand there already are pointed to."""
 
     def __init__(self):
@@ -211,10 +211,10 @@ class _Out(Writer):
             pos += n
         self.push_u8(0)
 
-    def push_record(self, name, type, ttl, data):
+    def push_record(self, name, type, ttl, data, cls=IN):
         self.push_name(name)
         self.push_u16(type)
-        self.push_u16(IN)
+        self.push_u16(cls)
         self.push_u32(ttl)
         at = len(self.out)
         self.push_u16(0)
@@ -241,7 +241,7 @@ def write(id, flags, question, sections=((), (), ()), edns=None, rcode=0, limit=
 
 
 def _write(id, flags, question, sections, edns, rcode, do):
-    w = _Out()
+    w = Out()
     w.push_u16(id)
     w.push_u16(flags | rcode & 15)
     w.push_u16(1 if question is not None else 0)

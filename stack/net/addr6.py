@@ -329,3 +329,10 @@ def with_zone(a, index):
     if index and (is_link_local(a) or is_link_group(a)):
         return bytes(a[:2]) + bytes((index >> 8, index & 0xFF)) + bytes(a[4:16])
     return bytes(a)
+
+
+def without_zone(a):
+    """The form on the wire of a stored address."""
+    if is_link_local(a) or is_link_group(a):
+        return bytes(a[:2]) + b"\0\0" + bytes(a[4:16])
+    return bytes(a)

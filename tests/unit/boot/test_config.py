@@ -13,13 +13,14 @@ def test_defaults():
 def test_all_keys():
     c, complaints = parse(
         "ip=10.0.0.2/24 gw=10.0.0.1 dns=10.0.0.1,9.9.9.9 ip6=fd00::2/64 gw6=fd00::1 "
-        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1"
+        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1 mdns=1"
     )
     assert complaints == []
     assert (c.ip, c.address, c.prefix, c.gateway) == ("static", 0x0A000002, 24, 0x0A000001)
     assert c.dns == [0x0A000001, 0x09090909]
     assert (c.ip6, c.gateway6) == ("fd00::2/64", "fd00::1")
     assert (c.hostname, c.main, c.exit, c.forward) == ("web-1", "app.server", True, True)
+    assert c.mdns
     assert c.keylog == "debugcon"
 
 
@@ -33,7 +34,7 @@ def test_bad_values_are_named_and_ignored():
         "eth1.ip=x", "eth1.gw6=x", "gw6=10.0.0.1", "keylog=here",
         "hostname=", "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=",
         "main=a/b", "main=a..b",
-        "exit=2", "exit=", "forward=2", "forward",
+        "exit=2", "exit=", "forward=2", "forward", "mdns=2",
     ):  # fmt: skip
         c, complaints = parse(word)
         assert len(complaints) == 1, word
