@@ -3,14 +3,15 @@
 For cards that hand up each frame of 1,514 bytes by itself: the stack then pays for 64 KB
 what it would for one of them. Only what changes nothing for the receiver is joined (as
 RFC 9293 leaves the cutting to the sender): IPv4 without options or fragments, TCP without
-options, ACK and perhaps PSH, the same addresses, ports, TOS, TTL, acknowledgement and
-window, the next sequence number, and checksums that are right.
+options or with the same timestamps in all (RFC 7323's layout in 12 bytes), ACK and perhaps
+PSH, the same addresses, ports, TOS, TTL, acknowledgement and window, the next sequence
+number, and checksums that are right.
 
 A driver's `take(ring, st)` gives frames as place << 20 | length << 2 | 2 if it does not lie in
 one piece | 1 if its checksum is vouched for, or an int of at most 0. Places are multiples of 4
 of the arena.
 
-Not implemented: IPv6, timestamps.
+Not implemented: IPv6, other options.
 """
 
 import micropython
@@ -18,9 +19,9 @@ from micropython import const
 
 from stack.core.mem import copy
 
-HEADERS = const(54)  # Ethernet, IPv4, TCP
-# A whole IP packet has at most 65,535 bytes: 40 of headers, and a last segment as large as any.
-_MOST = const(65535 - 40 - 16110)
+HEADERS = const(54)  # Ethernet, IPv4, TCP; 12 more with timestamps
+# A whole IP packet has at most 65,535 bytes: 52 of headers, and a last segment as large as any.
+_MOST = const(65535 - 52 - 16110)
 # Where `join` says what it made: the last two words of a driver's state.
 _PLACE, _LENGTH = const(6), const(7)
 
@@ -37,6 +38,7 @@ def join(take, ring, st, arena, r):
     first = have = continues(arena, a, 0, a, r >> 2 & 0x3FFFF, r & 1)
     if not first:
         return 0
+    headers = 34 + (arena[a + 46] >> 2)
     while True:
         r = take(ring, st)
         b = r >> 20
@@ -46,12 +48,12 @@ def join(take, ring, st, arena, r):
             k = continues(arena, a, have, b, r >> 2 & 0x3FFFF, r & 1)
         if not k:
             break
-        copy(arena, a + HEADERS + have, arena, b + HEADERS, k)
-        arena[a + 47] |= arena[b + 47]  # PSH
+        arena[a + 47] |= arena[b + 47]  # PSH; the copy may overwrite the header at b
+        copy(arena, a + headers + have, arena, b + headers, k)
         have += k
     if have != first:
         seal(arena, a, have)
-        st[_LENGTH] = have + HEADERS << 2 | 1
+        st[_LENGTH] = have + headers << 2 | 1
     return r
 
 
@@ -65,10 +67,17 @@ def continues(arena, a: int, have: int, b: int, n: int, vouched: int) -> int:
     # Ethernet's type, version and length of the IP header; not a fragment, TCP; flags.
     if w[i + 3] & 0xFFFFFF != 0x450008 or w[i + 5] & 0xFF00FFBF != 0x06000000:
         return 0
-    if w[i + 11] & 0xF7FF0000 != 0x10500000:
+    # TCP's header length and flags; behind 32 bytes of it: NOP, NOP, timestamps.
+    v = w[i + 11] & 0xF7FF0000
+    length = 20
+    if v == 0x10800000:
+        length = 32
+        if (w[i + 13] & 0xFFFF0000 != 0x01010000) or (w[i + 14] & 0xFFFF != 0x0A08):
+            return 0
+    elif v != 0x10500000:
         return 0
     total = p[b + 16] << 8 | p[b + 17]
-    k = total - 40
+    k = total - 20 - length
     if k <= 0 or total > n - 14:
         return 0
     if have:
@@ -77,7 +86,10 @@ def continues(arena, a: int, have: int, b: int, n: int, vouched: int) -> int:
         v |= (w[i + 5] ^ w[j + 5]) | (w[i + 7] ^ w[j + 7]) | (w[i + 8] ^ w[j + 8])
         v |= ((w[i + 6] ^ w[j + 6]) & 0xFFFF0000) | ((w[i + 9] ^ w[j + 9]) & 0xFFFF)
         v |= ((w[i + 10] ^ w[j + 10]) & 0xFFFF0000) | ((w[i + 11] ^ w[j + 11]) & 0xFFFF)
-        v |= (w[i + 12] ^ w[j + 12]) & 0xFFFF
+        v |= ((w[i + 12] ^ w[j + 12]) & 0xFFFF) | (p[a + 46] ^ p[b + 46])
+        if length == 32:
+            v |= (w[i + 14] ^ w[j + 14]) | (w[i + 15] ^ w[j + 15])
+            v |= (w[i + 16] ^ w[j + 16]) & 0xFFFF
         if v & 0xFFFFFFFF:
             return 0
         v = (p[a + 38] << 24 | p[a + 39] << 16 | p[a + 40] << 8 | p[a + 41]) + have
@@ -123,7 +135,7 @@ def seal(arena, a: int, have: int):
     """Make the frame at a one of `have` bytes of payload; its TCP checksum is left as it is."""
     p = ptr8(arena)
     h = ptr16(arena)
-    total = have + 40
+    total = have + 20 + (p[a + 46] >> 2)
     p[a + 16] = total >> 8
     p[a + 17] = total & 0xFF
     q = a >> 1

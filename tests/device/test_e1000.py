@@ -239,23 +239,33 @@ def segment(seq, payload, **change):
     return c["mac"] + b"\x08\x00" + bytes(ip) + bytes(tcp) + bytes(c["pad"])
 
 
+def stamps(value, echo=7):
+    """RFC 7323, appendix A: as everybody sends them."""
+    return struct.pack("!IIII", 0x0101080A, value, echo, 0)[:12]
+
+
 @BOTH
 @pytest.mark.parametrize("status", [em.IXSM, em.TCPCS], ids=["unsummed", "summed"])
-def test_segments_of_a_stream_are_joined(device, status):
+@pytest.mark.parametrize("stamped", [0, 12], ids=["bare", "stamped"])
+def test_segments_of_a_stream_are_joined(device, status, stamped):
     rng = random.Random(device)
     r = Rig(device)
     seq = start = 0xFFFFFFFF - 50_000
     data = b""
+    pushed = set()
     while len(data) < 2_000_000:
         for _ in range(rng.choice([1, 2, 10, 60, 200])):
             payload = rng.randbytes(rng.choice([1460, 1460, 1460, 1459, 1000, 33, 1, 4000, 8900]))
             psh = 8 if rng.random() < 0.1 else 0
             if r.model.room() < 6:
                 break
-            p = segment(seq, payload, flags=0x10 | psh, ack=len(data) >> 16)
+            options = stamps(len(data) >> 15)[:stamped]
+            p = segment(seq, payload, flags=0x10 | psh, ack=len(data) >> 16, options=options)
             assert r.model.deliver(p, status)
             seq += len(payload)
             data += payload
+            if psh:
+                pushed.add(len(data))
         while r.receive(rng.choice([1, 3, 64])):
             pass
     got = b""
@@ -264,9 +274,13 @@ def test_segments_of_a_stream_are_joined(device, status):
         assert n == len(p) or n < 60 == len(p)
         assert ones_sum(p[14:34]) == 0xFFFF, "the IP checksum"
         assert int.from_bytes(p[38:42], "big") == start + len(got) & 0xFFFFFFFF
-        got += p[54:n]
+        ends = range(len(got) + 1, len(got) + n - 53 - stamped)
+        assert p[47] == (0x10 if pushed.isdisjoint(ends) else 0x18), "flags"
+        assert p[54 : 54 + stamped] == stamps(len(got) >> 15)[:stamped]
+        got += p[54 + stamped : n]
     assert got == data
-    assert 30_000 < max(map(len, r.got)) <= 65549 and r.nic.error is None
+    assert (20_000 if stamped else 30_000) < max(map(len, r.got)) <= 65549
+    assert r.nic.error is None
 
 
 JOINED_NOT = [
@@ -290,6 +304,8 @@ JOINED_NOT = [
     ("CWR", dict(flags=0x90)),
     ("no ACK", dict(flags=0x00)),
     ("TCP options", dict(options=bytes([1] * 4))),
+    ("12 bytes of other options", dict(options=bytes([1] * 12))),
+    ("timestamps", dict(options=stamps(1))),
     ("not TCP", dict(proto=17)),
     ("a wrong IP checksum", dict(bad_ip=1)),
     ("a wrong TCP checksum", dict(bad_tcp=1)),
@@ -309,6 +325,20 @@ def test_what_is_not_joined_comes_up_as_it_was(why, change, turned):
     if turned:
         seq = change["seq"] + ("seq" not in JOINED_NOT_BY[why] and 1460)
         frames = [odd, segment(seq, b"y" * 1460)]
+    r = Rig()
+    for p in frames:
+        r.model.deliver(p)
+    while r.receive():
+        pass
+    assert r.got == frames and r.nic.error is None
+
+
+@pytest.mark.parametrize("other", [stamps(2), stamps(1, 8), b"", bytes([1] * 12)], ids=bytes.hex)
+def test_other_timestamps_are_another_segment(other):
+    frames = [
+        segment(1000, b"x" * 1400, options=stamps(1)),
+        segment(2400, b"y" * 1400, options=other),
+    ]
     r = Rig()
     for p in frames:
         r.model.deliver(p)

@@ -153,36 +153,86 @@ def _sum(b):
     return s
 
 
-def _stream(at, seq, payload):
+_STAMPS = b"\x01\x01\x08\x0a" + bytes(range(1, 9))
+
+
+def _stream(at, seq, payload, options=b""):
     """A TCP segment in a frame."""
-    n = len(payload)
+    n = len(options) + len(payload)
+    payload = options + payload
     ip = struct.pack("!BBHHHBB", 0x45, 0, 40 + n, 7, 0x4000, 64, 6)
     ends = bytes(range(200, 208))
     ip += struct.pack("!H", _sum(ip + ends) ^ 0xFFFF) + ends
-    tcp = struct.pack("!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, 0x50, 0x18, 65535, 0, 0)
+    offset = 20 + len(options) << 2
+    tcp = struct.pack(
+        "!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, offset, 0x18, 65535, 0, 0
+    )
     s = _sum(ends + struct.pack("!HH", 6, 20 + n) + tcp + payload) ^ 0xFFFF
     return bytes(range(12)) + b"\x08\0" + ip + tcp[:16] + struct.pack("!H", s) + tcp[18:] + payload
 
 
 def test_segments_continue_one_another():
     for n in (1, 2, 3, 4, 5, 31, 32, 33, 64, 1459, 1460):
-        arena = bytearray(8192)
-        data = bytes([i * 7 & 255 for i in range(n)])
-        one = _stream(0, 0xFFFFFFFF - 1460, data + bytes(1460 - n) + data[:1])
-        two = _stream(4096, 0xFFFFFFFF - 1460 + 1461, data)
-        arena[0 : len(one)] = one
-        arena[4096 : 4096 + len(two)] = two
-        for vouched in (0, 1):
-            assert coalesce.continues(arena, 0, 0, 0, len(one), vouched) == 1461
-            assert coalesce.continues(arena, 0, 1461, 4096, len(two) + 9, vouched) == n
-            assert coalesce.continues(arena, 0, 1460, 4096, len(two), vouched) == 0
-            assert coalesce.continues(arena, 0, 1461, 4096, len(two) - 1, vouched) == 0
-        for i in range(12, 54 + n):
-            arena[4096 + i] ^= 0x40
-            assert coalesce.continues(arena, 0, 1461, 4096, len(two), 0) == 0, i
-            arena[4096 + i] ^= 0x40
-        coalesce.seal(arena, 0, 1461 + n)
-        assert _sum(arena[14:34]) == 0xFFFF and arena[16] << 8 | arena[17] == 1501 + n
+        _continue_one_another(n, b"")
+    for n in (1, 2, 3, 64, 1448):
+        _continue_one_another(n, _STAMPS)
+
+
+def _joined(options, payloads):
+    """What coalesce.join makes of a stream's segments in buffers one behind the other."""
+    arena = bytearray(ring.RX_SIZE * len(payloads))
+    left = []
+    seq = at = 0
+    for payload in payloads:
+        frame = _stream(0, seq, payload, options)
+        arena[at : at + len(frame)] = frame
+        left.append(at << 20 | len(frame) << 2)
+        seq += len(payload)
+        at += ring.RX_SIZE
+    st = ring.state(8)
+    r = coalesce.join(lambda r, s: left.pop(0) if left else 0, None, st, arena, left.pop(0))
+    n = st[ring.LENGTH]
+    return r, n & 3, arena[st[ring.PLACE] : st[ring.PLACE] + (n >> 2)]
+
+
+def test_joined_payload_over_a_header_changes_no_flags():
+    # A payload of ones lies where the next header was: nothing of it may get into the flags.
+    for options in (b"", _STAMPS):
+        payloads = [b"\xff" * (1460 - len(options))] * 5 + [b"\xff"]
+        r, bits, frame = _joined(options, payloads)
+        assert r == 0 and bits == 1
+        assert frame[47] == 0x18 and frame[46] == 0x50 + (len(options) << 2)
+        assert frame[54 : 54 + len(options)] == options
+        assert frame[54 + len(options) :] == b"".join(payloads)
+
+
+def test_other_options_stand_alone():
+    stamps = b"\x08\x0a" + bytes(8)
+    for options in (b"\x01\x01\x05\x0a" + bytes(8), stamps + b"\x01\x01", bytes(12)):
+        frame = _stream(0, 1, b"abcd", options)
+        arena = bytearray(frame + bytes(64))
+        assert coalesce.continues(arena, 0, 0, 0, len(frame), 1) == 0, options
+
+
+def _continue_one_another(n, options):
+    arena = bytearray(8192)
+    data = bytes([i * 7 & 255 for i in range(n)])
+    one = _stream(0, 0xFFFFFFFF - 1460, data + bytes(1460 - n) + data[:1], options)
+    two = _stream(4096, 0xFFFFFFFF - 1460 + 1461, data, options)
+    headers = 54 + len(options)
+    arena[0 : len(one)] = one
+    arena[4096 : 4096 + len(two)] = two
+    for vouched in (0, 1):
+        assert coalesce.continues(arena, 0, 0, 0, len(one), vouched) == 1461
+        assert coalesce.continues(arena, 0, 1461, 4096, len(two) + 9, vouched) == n
+        assert coalesce.continues(arena, 0, 1460, 4096, len(two), vouched) == 0
+        assert coalesce.continues(arena, 0, 1461, 4096, len(two) - 1, vouched) == 0
+    for i in range(12, headers + n):
+        arena[4096 + i] ^= 0x40
+        assert coalesce.continues(arena, 0, 1461, 4096, len(two), 0) == 0, i
+        arena[4096 + i] ^= 0x40
+    coalesce.seal(arena, 0, 1461 + n)
+    assert _sum(arena[14:34]) == 0xFFFF and arena[16] << 8 | arena[17] == 1501 + len(options) + n
 
 
 def _turn(rx, rst, tx, tst, ends, b, tcp, n):
