@@ -9,23 +9,47 @@ _BLOCK = const(4096)
 
 
 class RamBlocks:
-    """A block device in memory, for VfsLfs2."""
+    """A block device in memory, for VfsLfs2: 0 or a negative errno, and like drivers.volume's
+    under the scheduler's lock, so that Ctrl-C never leaves littlefs in the middle of a write."""
 
-    def __init__(self, buf, copy):
+    def __init__(self, buf, hw):
         self._buf = buf
-        self._copy = copy
+        self._copy = hw.copy
+        self._lock = hw.lock
+        self._unlock = hw.unlock
+
+    # No jump before the lock and behind the unlock: jumps are where Ctrl-C comes in.
 
     def readblocks(self, block, buf, off=0):
-        self._copy(buf, 0, self._buf, block * _BLOCK + off, len(buf))
+        self._lock()
+        r = self._move(False, block * _BLOCK + off, buf)
+        self._unlock()
+        return r
 
     def writeblocks(self, block, buf, off=0):
-        self._copy(self._buf, block * _BLOCK + off, buf, 0, len(buf))
+        self._lock()
+        r = self._move(True, block * _BLOCK + off, buf)
+        self._unlock()
+        return r
 
     def ioctl(self, op, _arg):
+        self._lock()
+        r = 0
         if op == 4:
-            return len(self._buf) // _BLOCK
-        if op == 5:
-            return _BLOCK
+            r = len(self._buf) // _BLOCK
+        elif op == 5:
+            r = _BLOCK
+        self._unlock()
+        return r
+
+    def _move(self, write, at, buf):
+        n = len(buf)
+        if at < 0 or at + n > len(self._buf):
+            return -22  # EINVAL
+        if write:
+            self._copy(self._buf, at, buf, 0, n)
+        else:
+            self._copy(buf, 0, self._buf, at, n)
         return 0
 
 
@@ -39,7 +63,7 @@ def mount_ram(hw):
     """A fresh file system in memory at /."""
     import vfs
 
-    blocks = RamBlocks(hw.dma(ram_disk_size(hw.ram())), hw.copy)
+    blocks = RamBlocks(hw.dma(ram_disk_size(hw.ram())), hw)
     vfs.VfsLfs2.mkfs(blocks, readsize=256, progsize=256)
     vfs.mount(vfs.VfsLfs2(blocks, readsize=256, progsize=256, mtime=True), "/")
 
