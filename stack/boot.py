@@ -222,6 +222,14 @@ def log_keys(cfg, say):
         say("keylog: whoever reads %s reads all that TLS protects" % cfg.keylog)
 
 
+def trace_tcp(cfg):
+    """Trace TCP's connections to QEMU's debug port: trace=."""
+    if cfg.trace >= 0:
+        from stack.api import _trace, net
+
+        net.trace(cfg.trace, _trace.DebugPort())
+
+
 def describe(iface, host):
     """An interface in a line: eth0 virtio-net 52:54:00:12:34:56 10.0.2.15/24 gw ... dns ..."""
     from stack.net import addr
@@ -349,6 +357,7 @@ def main(hw):
     crypto.machine = hw
     runtime = start_host(hw, cfg, devices, say)
     log_keys(cfg, say)
+    trace_tcp(cfg)
     share_prompt(cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)

@@ -6,6 +6,7 @@
                                             eth1, or eth0.5, VLAN 5 of eth0
     hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
     mdns=1           answer to HOSTNAME.local
+    trace=tcp | tcp:PORT     TCP's trace, to the debug port 0x5E9
     forward=1        start devices so that their frames can go out by others: router, switch
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
@@ -51,6 +52,7 @@ class Config(Addresses):
         self.mdns = False
         self.virtio_mmio = []  # (base, line) each
         self.keylog = ""  # where TLS keys are written to
+        self.trace = -1  # the port whose connections are traced, 0 for all, -1 for none
 
 
 def parse(cmdline):
@@ -265,6 +267,16 @@ def _read_keylog(c, value):
     return True
 
 
+def _read_trace(c, value):
+    if value == "tcp":
+        c.trace = 0
+        return True
+    port = number(value[4:], 65535) if value[:4] == "tcp:" else -1
+    if port > 0:
+        c.trace = port
+    return port > 0
+
+
 _OF_INTERFACE = ("ip", "gw", "ip6", "gw6")
 _READERS = {
     "ip": _read_ip,
@@ -280,4 +292,5 @@ _READERS = {
     "mdns": _read_mdns,
     "virtio_mmio.device": _read_virtio_mmio,
     "keylog": _read_keylog,
+    "trace": _read_trace,
 }

@@ -2,7 +2,17 @@
 
 import sys
 
+from stack.api import _runtime
 from stack.transport.tcp.trace import Tracer
+
+
+class DebugPort:
+    """Where `barewire run --trace` listens: QEMU's isa-debugcon at port 0x5E9."""
+
+    def write(self, text):
+        outb = _runtime.current().hw.outb
+        for b in text.encode():
+            outb(0x5E9, b)
 
 
 class Trace:

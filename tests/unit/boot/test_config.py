@@ -13,7 +13,7 @@ def test_defaults():
 def test_all_keys():
     c, complaints = parse(
         "ip=10.0.0.2/24 gw=10.0.0.1 dns=10.0.0.1,9.9.9.9 ip6=fd00::2/64 gw6=fd00::1 "
-        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1 mdns=1"
+        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1 mdns=1 trace=tcp:80"
     )
     assert complaints == []
     assert (c.ip, c.address, c.prefix, c.gateway) == ("static", 0x0A000002, 24, 0x0A000001)
@@ -21,7 +21,8 @@ def test_all_keys():
     assert (c.ip6, c.gateway6) == ("fd00::2/64", "fd00::1")
     assert (c.hostname, c.main, c.exit, c.forward) == ("web-1", "app.server", True, True)
     assert c.mdns
-    assert c.keylog == "debugcon"
+    assert (c.keylog, c.trace) == ("debugcon", 80)
+    assert (parse("trace=tcp")[0].trace, parse("")[0].trace) == (0, -1)
 
 
 def test_bad_values_are_named_and_ignored():
@@ -32,6 +33,7 @@ def test_bad_values_are_named_and_ignored():
         "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "ip6=fd00::2", "ip6=fd00::2/129",
         "ip6=ff02::1/64", "ip6=::/64", "ip6=fd00::2%eth0/64", "gw6=ff02::1", "dns=ff02::1",
         "eth1.ip=x", "eth1.gw6=x", "gw6=10.0.0.1", "keylog=here",
+        "trace=", "trace=udp", "trace=tcp:", "trace=tcp:0", "trace=tcp:65536", "trace=tcpx",
         "hostname=", "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=",
         "main=a/b", "main=a..b",
         "exit=2", "exit=", "forward=2", "forward", "mdns=2",
