@@ -8,7 +8,7 @@ PLUG ?= 200
 PLATFORM ?= all
 ARGS ?=
 
-.PHONY: run test test-platforms test-plug lint help deps deps-test
+.PHONY: run test test-platforms test-plug wheel lint help deps deps-test
 
 run: deps ## boot the image in QEMU: a MicroPython prompt, Ctrl-A X leaves (ARGS="FILE -p 8080:80" DISK=disk.img)
 	@$(MAKE) --no-print-directory image
@@ -26,6 +26,11 @@ test-platforms: deps-test ## every boot test on every machine, card and way to b
 test-plug: deps-test ## kill QEMU PLUG=200 times while it writes to a disk; no closed file may be lost
 	@$(MAKE) --no-print-directory image
 	@PLUG=$(PLUG) $(VENV)/python -m pytest -q -rP --timeout 3600 $(PYTEST_ARGS) tests/boot/test_plug.py
+
+wheel: deps ## dist/barewire-*.whl with the image in it: pip install it where there is QEMU
+	@$(MAKE) --no-print-directory image
+	@$(VENV)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@ls dist/barewire-*.whl
 
 lint: deps-test ## ruff
 	@$(VENV)/ruff check .

@@ -1,7 +1,7 @@
-"""Fixtures come from barewire.pytest_plugin; what a bridged test leaves in a capture is checked
+"""Fixtures come from barewire.rig; what a bridged test leaves in a capture is checked
 here, by descriptions and by tshark that know nothing of the stack."""
 
-pytest_plugins = ["barewire.pytest_plugin"]
+pytest_plugins = ["barewire.rig"]
 
 
 def pytest_barewire_capture(path, macs):

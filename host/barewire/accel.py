@@ -26,21 +26,26 @@ def _key():
 
 def _why(output):
     """The line of QEMU's output that says what went wrong."""
-    for line in output.decode(errors="replace").splitlines():
-        if "KVM internal error" in line or "kvm" in line.lower():
+    lines = output.decode(errors="replace").split("\n")
+    for line in lines:
+        if "kvm" in line.lower():
             return line.strip().removeprefix("qemu-system-x86_64: ")
-    return "the probe did not reach its prompt"
+    said = [line.strip() for line in lines if line.strip()]
+    return "no prompt came" + (f"; the last line was {said[-1]!r}" if said else "")
 
 
-def probe(image):
-    """Boot `image` under KVM. (True, "") when its prompt came, else (False, why)."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return False, "/dev/kvm is not there or not open to us"
-    argv = qemu.command_line(image, accel="kvm", mem=64, serial=["-serial", "stdio"])
+def probe(image, accel="kvm", machine="q35", seconds=PROBE_SECONDS):
+    """Boot `image`. (True, "") when its prompt came within `seconds`, else (False, why)."""
+    if accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        there = os.path.exists("/dev/kvm")
+        return False, "/dev/kvm is not open to us" if there else "there is no /dev/kvm"
+    argv = qemu.command_line(
+        image, accel=accel, machine=machine, mem=64, serial=["-serial", "stdio"]
+    )
     process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    output, end = b"", time.monotonic() + PROBE_SECONDS
+    output, end = b"", time.monotonic() + seconds
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)

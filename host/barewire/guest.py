@@ -27,6 +27,7 @@ from barewire import accel, qemu
 from barewire import platform as platforms
 from barewire.console import PROMPT, Console, ReplTimeout
 from barewire.disk import as_disks
+from barewire.net import forwarded
 from barewire.paths import BarewireError, default_image
 
 _CLK_TCK = os.sysconf("SC_CLK_TCK")
@@ -173,6 +174,33 @@ class Guest:
         """To the friendly prompt; the pexpect child, with nothing read yet but the prompt."""
         self.console.leave_raw()
         return self.child
+
+    def expect(self, pattern, timeout=30):
+        """Wait until a program that runs since the boot (prompt=False) has printed what matches
+        `pattern`, a regular expression; the match, of bytes. ReplTimeout, GuestFault."""
+        try:
+            self.child.expect(pattern, timeout=timeout)
+        except pexpect.EOF:
+            said = self._tail()
+            self._reap()
+            raise GuestFault(f"QEMU ended before {pattern!r} was printed: {said}") from None
+        except pexpect.TIMEOUT:
+            raise ReplTimeout(f"waited for {pattern!r}, got: {self._tail()}") from None
+        return self.child.match
+
+    def port(self, guest_port, protocol="tcp"):
+        """The port of 127.0.0.1 that is forwarded to the guest's, of a UserNet. KeyError."""
+        found = forwarded(
+            self._ready_monitor().command(
+                "human-monitor-command", **{"command-line": "info usernet"}
+            )
+        )
+        ports = {(kind, guest): host for kind, host, guest in found}
+        return ports[protocol, guest_port]
+
+    def url(self, guest_port=80, scheme="http"):
+        """The URL, without a slash at its end, that the guest's port is reached at from here."""
+        return f"{scheme}://127.0.0.1:{self.port(guest_port)}"
 
     def put(self, path, data):
         """Write `data` (bytes) to a file in the guest."""

@@ -4,7 +4,18 @@ An attachment has `arguments(id) -> list of str`, `pass_fds`, `mac` or None, and
 properties for the device. UserNet needs no privileges; taps and links come from barewire.lab.
 """
 
+import errno
+import re
+import socket
+
 from barewire.paths import BarewireError
+
+_FORWARD = re.compile(r"(TCP|UDP)\[HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)\s+\S+\s+(\d+)")
+
+
+def quoted(value):
+    """A value within one of QEMU's comma-separated arguments."""
+    return str(value).replace(",", ",,")
 
 
 def parse_port(text):
@@ -18,6 +29,35 @@ def parse_port(text):
     except ValueError:
         raise BarewireError(f"-p {text}: want HOST:GUEST, two ports") from None
     return protocol, host, guest
+
+
+def check_ports(ports):
+    """BarewireError, in words, where a host port of `ports` cannot be listened on.
+
+    QEMU would say "Could not set up host forwarding rule". Port 0 is any free one."""
+    for protocol, port, guest in ports:
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        with socket.socket(socket.AF_INET, kind) as s:
+            if protocol == "tcp":
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                if protocol == "tcp":
+                    s.listen(1)
+            except OSError as e:
+                why = {
+                    errno.EADDRINUSE: "is in use by another program",
+                    errno.EACCES: "is for root only (below 1024)",
+                }.get(e.errno, e.strerror)
+                raise BarewireError(
+                    f"port {port} of 127.0.0.1 {why}: choose another, as -p {port + 10000 & 65535}"
+                    f":{guest}, or a free one with -p 0:{guest}"
+                ) from None
+
+
+def forwarded(text):
+    """What QEMU's `info usernet` says is forwarded: a list of (protocol, host port, guest port)."""
+    return [(kind.lower(), int(h), int(g)) for kind, h, g in _FORWARD.findall(text)]
 
 
 class UserNet:
@@ -37,7 +77,8 @@ class UserNet:
             options.append("restrict=on")
         argv = ["-netdev", ",".join(options)]
         if self.pcap:
-            argv += ["-object", f"filter-dump,id=dump-{name},netdev={name},file={self.pcap}"]
+            file = quoted(self.pcap)
+            argv += ["-object", f"filter-dump,id=dump-{name},netdev={name},file={file}"]
         return argv
 
     def stop(self):

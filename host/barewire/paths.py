@@ -9,21 +9,38 @@ class BarewireError(Exception):
 
 
 def root():
-    """The source tree as a Path: the folder that holds host/ and stack/."""
+    """The folder that holds host/ and stack/ as a Path; in an installed wheel, site-packages."""
     return Path(__file__).resolve().parents[2]
 
 
+def in_checkout():
+    """Whether this is a checkout of the source, and not an installed wheel."""
+    return (root() / "firmware" / "boot.S").is_file()
+
+
+def source_root():
+    """The checkout of the source, for what needs it. BarewireError in an installed wheel."""
+    if not in_checkout():
+        raise BarewireError("this works in a checkout of the source only, not from the wheel")
+    return root()
+
+
 def build_dir():
-    """The build folder as a Path; it may not exist yet."""
-    return root() / "build"
+    """Where what is made is kept, as a Path that may not exist yet: build/, or in the cache."""
+    return root() / "build" if in_checkout() else cache_dir() / "build"
 
 
 def default_image():
-    """The image to boot: $BAREWIRE_IMAGE or build/barewire.elf. BarewireError without one."""
+    """The image to boot: $BAREWIRE_IMAGE, build/barewire.elf, or the wheel's own. BarewireError."""
     named = os.environ.get("BAREWIRE_IMAGE")
-    path = Path(named) if named else build_dir() / "barewire.elf"
+    if named:
+        path, hint = Path(named), "it is what $BAREWIRE_IMAGE names"
+    elif in_checkout():
+        path, hint = build_dir() / "barewire.elf", "run `make image` first"
+    else:
+        path, hint = Path(__file__).parent / "image" / "barewire.elf", "install the wheel anew"
     if not path.is_file():
-        raise BarewireError(f"no image at {path}: run `make image` first")
+        raise BarewireError(f"no image at {path}: {hint}")
     return path
 
 

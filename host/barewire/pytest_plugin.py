@@ -1,62 +1,61 @@
-"""pytest fixtures: guests, labs, and what a failing test leaves behind.
+"""The pytest plugin that comes with `pip install barewire`: guests for the tests of a program.
 
-    guest           a Guest on QEMU's user network, which nothing leaves
-    lab             a bridge with host `lab.gateway`: DHCP and DNS by dnsmasq, pages by nginx
-    bridged_guest   a Guest on that bridge, with its address
-    rig             to make more of both: `rig.lab(...)`, `rig.guest(...)`
-    artifacts       the test's own folder, kept only if it fails
-    platform        the barewire.platform.Platform that the test's guests are
+    def test_it_answers(barewire_guest):
+        assert barewire_guest.eval("1 + 1") == 2
 
-Tests marked `core` run on every platform, others on `--platform` (a name of barewire.platform,
-several with commas, or "all"; q35 with virtio-net by default). One marked `virtio` is about
-virtio's properties and is skipped where the card is another.
+    @pytest.mark.barewire(program="app.py", ports=[80])
+    def test_its_page(barewire_guest):
+        barewire_guest.expect("serving")
+        assert b"Hello" in urllib.request.urlopen(barewire_guest.url(80)).read()
 
-`@pytest.mark.guest_options(mem=16)` and `@pytest.mark.lab_options(capture_limit=1000)` say
-what `guest`, `bridged_guest` and `lab` are made with. At the end of a test every guest must
-have left `-d guest_errors` empty, and every capture of a lab goes to the hook
-`pytest_barewire_capture(path, macs)`, which returns what is wrong with it.
+    barewire_guest   a booted barewire.guest.Guest, on QEMU's user network with an address
+    barewire_boot    a function that boots one more: barewire_boot(mem=16, ports=[80])
+
+Options, of the marker, of barewire_boot and (those that have one) of the command line:
+
+    program   a file or folder that runs, as `barewire run` does; then there is no prompt, and
+              the test waits with guest.expect(pattern). By default there is a prompt: guest.exec,
+              eval, put, get
+    files     files and folders that lie at /app, where `import` finds them
+    ports     ports of the guest to forward: guest.port(80), guest.url(80) say to where. Free ones
+              are taken, so tests may run side by side; ("udp", 5353) for UDP
+    mem       MB (--barewire-mem)        image    an ELF (--barewire-image)
+    append    keys of the kernel command line, a dict
+    online    whether the guest may reach the host and the world: True
+    ...       and what else barewire.guest.Guest takes: machine, disk, net, extra
+
+Paths are relative to the test's file. When a test fails its report has the console's last lines
+and the paths of console.log, qemu.log and net.pcap of each guest, which are kept in
+`barewire-artifacts` beside the pytest.ini (--barewire-artifacts DIR); a test that passes leaves
+nothing.
 """
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
-from barewire import platform as platforms
-
 _failed = pytest.StashKey()
-_rig = pytest.StashKey()
-
-
-class Hooks:
-    @pytest.hookspec
-    def pytest_barewire_capture(self, path, macs):
-        """A capture is complete: a list of str, what is wrong with the frames from `macs`."""
-
-
-def pytest_addhooks(pluginmanager):
-    pluginmanager.add_hookspecs(Hooks)
+_bench = pytest.StashKey()
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--platform", metavar="NAME", help="what the boot tests boot on: "
-        f"{', '.join(platforms.PLATFORMS)}, several with commas, or all (default: "
-        f"{platforms.DEFAULT}, and tests marked core on all)",
+    group = parser.getgroup("barewire", "MicroPython guests")
+    group.addoption("--barewire-image", metavar="ELF", help="the image to boot")
+    group.addoption("--barewire-mem", metavar="MB", type=int, help="memory of a guest (64)")
+    group.addoption(
+        "--barewire-artifacts", metavar="DIR", help="where failing tests leave their logs and "
+        "captures (barewire-artifacts in the root folder)",
     )  # fmt: skip
 
 
-def pytest_generate_tests(metafunc):
-    """A test that boots is one test for each platform that it is to run on."""
-    mark = metafunc.definition.get_closest_marker
-    if "platform" not in metafunc.fixturenames or not mark("boot"):
-        return
-    asked = metafunc.config.getoption("--platform")
-    if asked == "all" or (asked is None and mark("core")):
-        names = list(platforms.PLATFORMS)
-    else:
-        names = (asked or platforms.DEFAULT).split(",")
-    metafunc.parametrize("platform", [platforms.find(n) for n in names], ids=str, indirect=True)
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "barewire(**options): what the guest of barewire_guest is booted with: program, files, "
+        "ports, mem, image, append, online, ...",
+    )
 
 
 def pytest_report_header(config):
@@ -64,95 +63,89 @@ def pytest_report_header(config):
     from barewire.paths import BarewireError, default_image
 
     try:
-        image = default_image()
+        image = Path(config.getoption("--barewire-image") or default_image())
         lines = []
         chosen = accel.choose(image, lines.append)
         return [f"barewire: {image.name}, {image.stat().st_size} bytes, under {chosen}", *lines]
-    except BarewireError as e:
+    except (BarewireError, OSError) as e:
         return f"barewire: {e}"
 
 
-def _folder(item):
-    from barewire.paths import build_dir
-
-    name = re.sub(r"[^A-Za-z0-9_.=-]+", "-", item.nodeid.removeprefix("tests/"))
-    return build_dir() / "test-artifacts" / name.strip("-")[:150]
+def left_behind(folder):
+    """What a failed test left in `folder`, as text: paths, and the end of each console."""
+    kept = sorted(p for p in folder.rglob("*") if p.suffix in (".log", ".pcap"))
+    lines = [str(p) for p in kept]
+    for log in [p for p in kept if p.name == "console.log"]:
+        tail = log.read_bytes()[-3000:].decode(errors="replace").replace("\r\n", "\n")
+        lines += [f"--- the end of {log.name} in {log.parent.name}", tail]
+    return "\n".join(lines)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.failed:
+    made = item.stash.get(_bench, None)
+    if report.failed and made and made.guests:
         item.stash[_failed] = True
-        folder = _folder(item)
-        if folder.exists():
-            rig = item.stash.get(_rig, None)
-            if rig:
-                rig.flush()
-            kept = sorted(p for p in folder.rglob("*") if p.suffix in (".log", ".pcap"))
-            lines = [str(p) for p in kept]
-            for log in [p for p in kept if p.name == "console.log"]:
-                tail = log.read_bytes()[-3000:].decode(errors="replace").replace("\r\n", "\n")
-                lines += [f"--- the end of {log.name} in {log.parent.name}", tail]
-            report.sections.append((f"Left behind by {report.when}", "\n".join(lines)))
+        made.flush()
+        report.sections.append((f"Barewire's guests ({report.when})", left_behind(made.folder)))
     return report
 
 
-@pytest.fixture
-def artifacts(request):
-    """A folder for the test's files as a Path; deleted when the test has passed."""
-    folder = _folder(request.node)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    yield folder
-    if not request.node.stash.get(_failed, False):
-        shutil.rmtree(folder, ignore_errors=True)
+class Bench:
+    """The guests of one test."""
 
+    def __init__(self, request):
+        config = request.config
+        asked = config.getoption("--barewire-artifacts")
+        base = Path(asked) if asked else config.rootpath / "barewire-artifacts"
+        name = re.sub(r"[^A-Za-z0-9_.=-]+", "-", request.node.nodeid).strip("-")[:150]
+        self.folder = base.absolute() / name
+        self.here = request.node.path.parent
+        self.defaults = {
+            "image": config.getoption("--barewire-image"),
+            "mem": config.getoption("--barewire-mem") or 64,
+        }
+        self.guests = []
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-class Rig:
-    """Makes guests and labs for one test, and ends them in the right order."""
-
-    def __init__(self, folder, hook, platform=None):
-        self.folder, self._hook, self.platform = folder, hook, platform
-        self.guests, self.labs = [], []
-
-    def lab(self, servers=True, offload=True, **options):
-        """A Lab whose first host is `.gateway`, with dnsmasq (`.dnsmasq`) and nginx (`.nginx`) on
-        it unless servers is false."""
-        from barewire import services
-        from barewire.lab import Lab
-
-        lab = Lab(directory=self.folder / f"lab{len(self.labs)}", **options)
-        self.labs.append(lab)
-        lab.gateway = lab.add_host("gw", 1, offload)
-        if servers:
-            lab.dnsmasq = services.dnsmasq(lab.gateway)
-            lab.nginx = services.nginx(lab.gateway)
-        return lab
-
-    def guest(self, net=None, **options):
-        """A booted Guest on the test's platform; its logs are among the artifacts."""
+    def boot(
+        self, program=None, files=(), ports=(), online=True, net=None, address=True, **options
+    ):  # fmt: skip
+        """Boot a guest; the options are at the top of this file. It is ended by the fixture."""
+        from barewire import romfs
         from barewire.guest import Guest
+        from barewire.net import UserNet
 
-        options.setdefault("platform", self.platform)
-        guest = Guest(net=net, logs=self.folder / f"guest{len(self.guests)}", **options)
+        logs = self.folder / f"guest{len(self.guests)}"
+        logs.mkdir(parents=True)
+        options = {**self.defaults, **options}
+        if program or files:
+            files = [self.here / f for f in files]
+            tree = (romfs.for_program(self.here / program, files) if program
+                    else romfs.beside({}, files))  # fmt: skip
+            options["initrd"] = logs / "app.romfs"
+            options["initrd"].write_bytes(romfs.build(tree))
+        options.setdefault("prompt", not program)
+        own = net is None
+        if own:
+            pairs = [p if isinstance(p, tuple) else ("tcp", p) for p in ports]
+            forwards = [(protocol, 0, guest) for protocol, guest in pairs]
+            net = UserNet(forwards, restrict=not online, pcap=logs / "net.pcap")
+        guest = Guest(net=net, logs=logs, **options)
         self.guests.append(guest)
-        return guest.start()
-
-    def bridged(self, lab, port=None, **options):
-        """A Guest on a port of the lab (a tap by default) that has its address by DHCP.
-
-        `.ip` is it, as a string."""
-        guest = self.guest(net=port or lab.tap(), **options)
-        guest.ip = wait_for_address(guest)
+        guest.start()
+        if own and options["prompt"] and (options.get("append") or {}).get("ip") != "none":
+            wait_for_address(guest)
         return guest
 
     def flush(self):
-        for lab in self.labs:
-            lab.captures()
+        """QEMU writes a capture as it goes; what is left is to let it end."""
+        for guest in self.guests:
+            guest.kill()
 
     def close(self):
-        """End everything; what was wrong, a list of str."""
+        """End the guests; what QEMU found wrong with them, a list of str."""
         from barewire.guest import GuestFault
 
         wrong = []
@@ -161,15 +154,6 @@ class Rig:
                 guest.close()
             except GuestFault as e:
                 wrong.append(str(e))
-        for lab in reversed(self.labs):
-            try:
-                for path, macs in lab.captures():
-                    for problems in self._hook.pytest_barewire_capture(path=path, macs=macs):
-                        if problems:
-                            shown = problems[:20] + ["..."] * (len(problems) > 20)
-                            wrong += [f"{len(problems)} wrong frames in {path}:", *shown]
-            finally:
-                lab.close()
         return wrong
 
 
@@ -193,49 +177,26 @@ def wait_for_address(guest, timeout=10):
     return found.group()
 
 
-def _options(request, name):
-    options = {}
-    for marker in reversed(list(request.node.iter_markers(name))):
-        options.update(marker.kwargs)
-    return options
-
-
 @pytest.fixture
-def platform(request):
-    """The Platform that the test's guests are."""
-    made = getattr(request, "param", None) or platforms.find()
-    if request.node.get_closest_marker("virtio") and not made.virtio:
-        pytest.skip(f"about properties of a virtio card; {made} has an {made.nic}")
-    return made
-
-
-@pytest.fixture
-def rig(request, artifacts, platform):
-    """A Rig; at the end its guests and captures are checked."""
-    made = Rig(artifacts, request.config.hook, platform)
-    request.node.stash[_rig] = made
-    yield made
+def barewire_boot(request):
+    """A function that boots a guest and returns it; at the end of the test it is ended."""
+    made = Bench(request)
+    request.node.stash[_bench] = made
+    yield made.boot
     wrong = made.close()
-    # After a failure of the test itself what QEMU or a capture shows is a consequence.
-    if wrong and not request.node.stash.get(_failed, False):
+    if request.node.stash.get(_failed, False):
+        return
+    if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+    shutil.rmtree(made.folder, ignore_errors=True)
+    if made.folder.parent.is_dir() and not any(made.folder.parent.iterdir()):
+        made.folder.parent.rmdir()
 
 
 @pytest.fixture
-def guest(request, rig):
-    """A Guest on QEMU's user network; nothing leaves it for the host or beyond."""
-    from barewire.net import UserNet
-
-    return rig.guest(net=UserNet(restrict=True), **_options(request, "guest_options"))
-
-
-@pytest.fixture
-def lab(request, rig):
-    """A Lab with `.gateway`, `.dnsmasq` and `.nginx`."""
-    return rig.lab(**_options(request, "lab_options"))
-
-
-@pytest.fixture
-def bridged_guest(request, rig, lab):
-    """A Guest on `lab`'s bridge with an address by DHCP, `.ip`."""
-    return rig.bridged(lab, **_options(request, "guest_options"))
+def barewire_guest(request, barewire_boot):
+    """A booted guest with what @pytest.mark.barewire(...) says."""
+    options = {}
+    for marker in reversed(list(request.node.iter_markers("barewire"))):
+        options.update(marker.kwargs)
+    return barewire_boot(**options)

@@ -79,6 +79,11 @@ def for_program(path, files=()):
         tree = {"main.py": path.read_bytes()}
     else:
         raise BarewireError(f"no such program: {path}")
+    return beside(tree, files)
+
+
+def beside(tree, files):
+    """`tree` with files and folders in it by their own names. BarewireError."""
     for more in map(Path, files):
         name = more.resolve().name
         if name in tree:

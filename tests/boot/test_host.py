@@ -171,8 +171,8 @@ def test_command_line_help_and_errors():
     for words in (["--help"], ["run", "--help"], ["console", "--help"], ["build", "--help"]):
         assert run(*words).returncode == 0
     done = run("run", "-p", "nonsense")
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("barewire: ")
+    assert done.returncode == 2
+    assert "-p nonsense: want HOST:GUEST" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -197,4 +197,4 @@ def test_run_packs_a_program_and_its_files(tmp_path):
     done = subprocess.run(
         [*argv[:5], "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 1 and "two files are called main.py" in done.stderr
+    assert done.returncode == 125 and "two files are called main.py" in done.stderr

@@ -1,0 +1,204 @@
+"""`barewire run` and `barewire repl`: QEMU on this terminal."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from barewire import accel, disk, qemu, romfs, tracing
+from barewire.cli import pairs, ports, say
+from barewire.net import UserNet, check_ports, forwarded, quoted
+from barewire.paths import BarewireError, default_image
+
+
+def _options(command):
+    """What `run` and `repl` have in common."""
+    for option in reversed((
+        click.option("-p", "ports", multiple=True, callback=ports, metavar="HOST:GUEST",
+                     help="Forward a port of 127.0.0.1; 0:80 takes a free one, udp: in front."),
+        click.option("--net", type=click.Choice(["user", "bridge", "none"]), default="user",
+                     show_default=True, help="QEMU's own network, a lab's, or no card."),
+        click.option("-m", "mem", default=64, show_default=True, help="Memory in MB."),
+        click.option("--append", multiple=True, callback=pairs, metavar="KEY=VALUE",
+                     help="A key of the kernel command line: ip= gw= dns= hostname= main="),
+        click.option("--pcap", type=click.Path(dir_okay=False),
+                     help="Capture the guest's frames."),
+        click.option("--keylog", type=click.Path(dir_okay=False),
+                     help="Write the TLS keys: Wireshark then reads the capture."),
+        click.option("--trace", metavar="tcp[:PORT]", callback=tracing.option,
+                     help="Show what TCP connections do while they do it, on stderr."),
+        click.option("--trace-file", type=click.Path(dir_okay=False),
+                     help="Write the trace to a file instead, as CSV."),
+        click.option("--disk", "disks", multiple=True, metavar="FILE[,SIZE][,ro]",
+                     help="A disk to keep files on; made with 64M when it is not there."),
+        click.option("--image", type=click.Path(exists=True, dir_okay=False),
+                     help="An ELF to boot."),
+        click.option("--machine", type=click.Choice(list(qemu.MACHINES)), default="q35",
+                     show_default=True),
+        click.option("--pty", is_flag=True, help="Leave the console on a pty, for mpremote."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("program", required=False, type=click.Path(exists=True))
+@click.argument("files", nargs=-1, type=click.Path(exists=True))
+@click.option("-i", "--interactive", is_flag=True, help="Stay at the prompt after the program.")
+@_options
+def run(program, files, interactive, **options):
+    """Boot PROGRAM with the console on this terminal; Ctrl-A X leaves.
+
+    PROGRAM, a file or a folder with main.py, is mounted at /app and run, FILES beside it. When
+    it ends the machine does, and its exit status is the program's: of sys.exit(n) n, of an
+    exception 1, else 0. Without PROGRAM there is a prompt."""
+    tree = romfs.for_program(program, files) if program else None
+    boot(tree, stay=interactive or not program, **options)
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True))
+@_options
+def repl(files, **options):
+    """Boot to the prompt, FILES at /app, where `import` finds them; Ctrl-A X leaves."""
+    tree = romfs.beside({}, files) if files else None
+    if tree and {"main.py", "main.mpy"} & set(tree):
+        raise click.UsageError("a main.py would run instead: barewire run -i main.py")
+    boot(tree, stay=True, **options)
+
+
+def boot(
+    tree, stay, ports, net, mem, append, pcap, keylog, trace, trace_file, disks, image, machine,
+    pty,
+):  # fmt: skip
+    """Boot with `tree` at /app, and end with its status. stay: the prompt comes after it."""
+    if trace_file and trace is None:
+        raise click.UsageError("--trace-file goes with --trace tcp")
+    if ports and net != "user":
+        raise click.UsageError("-p goes with the user network")
+    if pcap and net == "none":
+        raise click.UsageError("--pcap goes with a network")
+    for path in filter(None, (pcap, keylog, trace_file)):
+        _writable(path)
+    image = Path(image) if image else default_image()
+    qemu.find()
+    check_ports(ports)
+    chosen = accel.choose(image, say)
+    disks = [disk.parse(text) for text in disks]
+    for d in disks:
+        if d.create():
+            say(f"{d.path}: a new disk of {d.size >> 10} KB")
+    append = append if stay else {"exit": "1", **append}
+    with ExitStack() as stack:
+        initrd = None
+        if tree:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="barewire-"))
+            initrd = Path(scratch) / "app.romfs"
+            initrd.write_bytes(romfs.build(tree))
+        attachments = {"user": lambda: [UserNet(ports)], "bridge": lambda: [_bridge(stack)],
+                       "none": list}[net]()  # fmt: skip
+        fds = [fd for a in attachments for fd in a.pass_fds]
+        extra = []
+        if pcap:
+            extra += ["-object", f"filter-dump,id=dump0,netdev=net0,file={quoted(pcap)}"]
+        if keylog:
+            append = {**append, "keylog": "debugcon"}
+            extra += ["-debugcon", f"file:{keylog}"]
+        if trace is not None:
+            append = {**append, "trace": trace}
+            words, more = stack.enter_context(tracing.channel(trace_file, say))
+            extra, fds = extra + words, fds + more
+        argv = qemu.command_line(
+            image, accel=chosen, machine=machine, mem=mem, append=append, initrd=initrd,
+            net=attachments, disks=disks, extra=extra,
+            serial=["-serial", "pty" if pty else "mon:stdio"],
+        )  # fmt: skip
+        status = _call(argv, fds, [p for p in ports if not p[1]])
+    sys.exit(status)
+
+
+def _writable(path):
+    try:
+        open(path, "ab").close()
+    except OSError as e:
+        raise BarewireError(f"{path}: {os.strerror(e.errno)}") from None
+
+
+def _bridge(stack):
+    """A lab with DHCP, DNS and, where nginx is installed, a page for the guest; says how to
+    reach it."""
+    from barewire import services
+    from barewire.lab import Lab
+
+    lab = stack.enter_context(Lab(capture=False))
+    host = lab.add_host("host", 1)
+    services.dnsmasq(host)
+    enter = " ".join(lab.namespaces.enter(host.space.index)[:-4])
+    page = ""
+    if shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        services.nginx(host)
+        page = f", http://{services.DOMAIN}/ by nginx"
+    say(f"bridge {lab.subnet}, this side is {host.ip}, DHCP and DNS by dnsmasq{page}")
+    say(f"a shell on this side: {enter} bash")
+    return lab.tap()
+
+
+# Said to QEMU's monitor before it starts: an answer shows that the machine was made.
+_ASK = b'{"execute": "qmp_capabilities"}\n'
+_ASK_PORTS = (b'{"execute": "human-monitor-command", "arguments": '
+              b'{"command-line": "info usernet"}}\n')  # fmt: skip
+
+
+def _call(argv, fds, free_ports):
+    """Run QEMU on this terminal; the status to end with. Ctrl-C is the guest's meanwhile."""
+    ours, theirs = socket.socketpair()
+    ours.sendall(_ASK + (_ASK_PORTS if free_ports else b""))
+    monitor = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}"]
+    monitor += ["-mon", "chardev=qmp,mode=control"]
+    fds = [*fds, theirs.fileno()]
+    process = subprocess.Popen([*argv, *monitor], pass_fds=fds)
+    theirs.close()
+    answers = []
+    reader = threading.Thread(target=_read, args=(ours, answers), daemon=True)
+    reader.start()
+    told = []
+
+    def stop(number, _frame):
+        # In raw mode Ctrl-C reaches the guest as a byte. A signal came from elsewhere.
+        told.append(number)
+        process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    status = process.wait()
+    reader.join()
+    ours.close()
+    if told or status < 0:
+        return 128 + (told[0] if told else -status)
+    if not answers:
+        raise BarewireError(f"QEMU did not start the machine (status {status}); it says why above")
+    return qemu.exit_code(status) or 0
+
+
+def _read(sock, answers):
+    """Take the monitor's answers until QEMU ends; say which free ports it took."""
+    with contextlib.suppress(ConnectionResetError):  # it ended without reading what we asked
+        for line in sock.makefile("r"):
+            answer = json.loads(line).get("return")
+            if answer is not None:
+                answers.append(answer)
+            if isinstance(answer, str):
+                for protocol, host, guest in forwarded(answer):
+                    say(f"127.0.0.1:{host} is the guest's {protocol} port {guest}")
+
+

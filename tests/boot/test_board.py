@@ -1,0 +1,210 @@
+"""The command line as people use it: programs and their exit status, the prompt, watching."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pexpect
+import pytest
+
+from tests.vectors.tls.identities import IDENTITIES
+
+pytestmark = pytest.mark.boot
+
+BAREWIRE = [sys.executable, "-m", "barewire.cli"]
+PATIENCE = 120
+
+
+def barewire(*words, env=None, cwd=None):
+    done = subprocess.run(
+        [*BAREWIRE, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, cwd=cwd, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    assert "Traceback (most recent call last):\n  File \"/" not in done.stderr, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def running(tmp_path, *words):
+    """`barewire` in the background as a pexpect child; its stderr goes to the same place."""
+    child = pexpect.spawn(BAREWIRE[0], [*BAREWIRE[1:], *map(str, words)], timeout=PATIENCE)
+    try:
+        with open(tmp_path / "output.log", "wb") as log:
+            child.logfile_read = log
+            yield child
+    finally:
+        child.close(force=True)
+
+
+def port_of(child, guest_port):
+    """Wait for the free port that `-p 0:N` took."""
+    child.expect(rf"127\.0\.0\.1:(\d+) is the guest's tcp port {guest_port}\b")
+    return int(child.match[1])
+
+
+# A program's end is the command's. (what it does, the status, what is printed)
+ENDS = (
+    ("print('all')", 0, "all"),
+    ("import sys; print('some'); sys.exit(3)", 3, "some"),
+    ("import sys; sys.exit('a reason')", 1, "a reason"),
+    ("print('half'); 1 / 0", 1, "ZeroDivisionError: divide by zero"),
+    ("import sys; sys.exit(200)", 126, ""),  # isa-debug-exit has room for 127
+    ("import hw; hw.call(hw.exec(b'\\x0f\\x0b'))", 127, "FAULT: "),
+)
+
+
+@pytest.mark.parametrize("source, status, said", ENDS, ids=[str(e[1]) for e in ENDS])
+def test_a_programs_end_is_the_commands(tmp_path, source, status, said):
+    (tmp_path / "app.py").write_text(source + "\n")
+    done = barewire("run", tmp_path / "app.py", "--net", "none")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout
+
+
+def test_interactive_stays_at_the_prompt(tmp_path):
+    (tmp_path / "app.py").write_text("kept = 6\n")
+    with running(tmp_path, "run", "-i", tmp_path / "app.py", "--net", "none") as child:
+        child.expect_exact(">>> ")
+        child.send("kept * 7\r")
+        child.expect_exact("42")
+        child.send("\x01x")  # QEMU's: Ctrl-A X
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+
+
+def test_errors_are_one_line(tmp_path):
+    (tmp_path / "app.py").write_text("print('never')\n")
+    (tmp_path / "no.elf").write_text("no ELF at all")
+    app = tmp_path / "app.py"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for words, env, status, said in (
+            (["run", "nowhere.py"], {}, 2, "'nowhere.py' does not exist"),
+            (["run", app, "-p", "80"], {}, 2, "want HOST:GUEST"),
+            (["run", app, "--trace", "udp"], {}, 2, "want tcp, or tcp:PORT"),
+            (["run", app, "-p", f"{port}:80"], {}, 125, f"port {port} of 127.0.0.1 is in use by"),
+            (["run", app], {"PATH": "/nowhere"}, 125, "install the package qemu-system-x86"),
+            (["run", app], {"BAREWIRE_IMAGE": "/nowhere"}, 125, "no image at /nowhere"),
+            (["run", app], {"BAREWIRE_IMAGE": str(tmp_path / "no.elf"), "BAREWIRE_ACCEL": "tcg"},
+             125, "QEMU did not start the machine"),
+            (["run", app, "--pcap", "/nowhere/x.pcap"], {}, 125, "No such file or directory"),
+            (["frobnicate"], {}, 2, "No such command"),
+        ):  # fmt: skip
+            done = barewire(*words, env=env)
+            assert done.returncode == status, (words, done.stdout, done.stderr)
+            assert said in done.stderr, (words, done.stderr)
+            assert "Traceback" not in done.stderr and "never" not in done.stdout
+
+
+def test_the_prompt_with_files_and_a_capture(tmp_path):
+    (tmp_path / "helper.py").write_text("WHO = 'helper'\n")
+    with running(tmp_path, "repl", tmp_path / "helper.py", "-p", "0:80") as child:
+        port = port_of(child, 80)
+        child.expect_exact(">>> ")
+        child.send("import helper, net; helper.WHO\r")
+        child.expect_exact("'helper'")
+        child.expect_exact(">>> ")
+        child.send("net.capture(count=1000)\r")
+        child.expect_exact("\n")
+        # Frames show while they pass: a connection from here, which nobody listens for.
+        with socket.create_connection(("127.0.0.1", port)):
+            child.expect(r"\d+\.\d{6} IP 10\.0\.2\.2\.\d+ > 10\.0\.2\.15\.80: \[S\] seq \d+ ")
+            child.expect(r"IP 10\.0\.2\.15\.80 > 10\.0\.2\.2\.\d+: \[R")
+        child.send("\x03")
+        child.expect(r"\n\d+\r+\n>>> ")
+        child.send("net.capture(count=2, file='/two.pcap')\r")
+        with socket.create_connection(("127.0.0.1", port)):
+            child.expect(r"\n2\r+\n>>> ")
+        child.send("open('/two.pcap', 'rb').read(4)\r")
+        child.expect_exact(r"b'\xd4\xc3\xb2\xa1'")
+
+
+SECURE = """
+import socket, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/app/p256.pem", "/app/p256.key")
+server = socket.socket()
+server.bind(("0.0.0.0", 443))
+server.listen(4)
+print("serving")
+while True:
+    client, _ = server.accept()
+    client = context.wrap_socket(client, server_side=True)
+    while client.readline() not in (b"\\r\\n", b""):
+        pass
+    client.write(b"HTTP/1.0 200 OK\\r\\nContent-Length: 13\\r\\n\\r\\nsecret words\\n")
+    client.close()
+"""
+
+
+def test_pcap_keylog_and_trace_tell_what_was_said(tmp_path):
+    """tshark reads an HTTPS conversation with what the three options wrote."""
+    chain, key = IDENTITIES["p256"]
+    for name, text in (("p256.pem", chain), ("p256.key", key), ("app.py", SECURE)):
+        (tmp_path / name).write_text(text)
+    pcap, keys, trace = (tmp_path / n for n in ("out,1.pcap", "keys.log", "trace.csv"))
+    words = ["run", *(tmp_path / n for n in ("app.py", "p256.pem", "p256.key")), "-p", "0:443"]
+    words += ["--pcap", pcap, "--keylog", keys, "--trace", "tcp:443", "--trace-file", trace]
+    with running(tmp_path, *words) as child:
+        port = port_of(child, 443)
+        child.expect_exact("serving")
+        curl = ["curl", "-sSk", "--max-time", "60", f"https://127.0.0.1:{port}/path?q=1"]
+        assert subprocess.run(curl, check=True, capture_output=True).stdout == b"secret words\n"
+        child.send("\x01x")
+        child.expect(pexpect.EOF)
+    argv = ["tshark", "-r", pcap, "-d", "tcp.port==443,tls", "-T", "fields"]
+    argv += ["-e", "http.request.uri", "-e", "http.response.code"]
+    shown = lambda *more: subprocess.run(
+        [*argv, *more], check=True, capture_output=True, text=True
+    ).stdout.split()  # fmt: skip
+    assert shown("-Y", "http") == []
+    assert shown("-o", f"tls.keylog_file:{keys}", "-Y", "http") == ["/path?q=1", "200"]
+    lines = [line.split(",") for line in trace.read_text().splitlines()]
+    assert lines[0][:3] == ["time_us", "event", "seq"] and {len(line) for line in lines} == {11}
+    events = [line[1] for line in lines[1:]]
+    assert {"ESTABLISHED", "rx", "tx"} <= set(events)
+    assert all(line[10].startswith("443-") for line in lines[1:])
+    # What curl sent is what the trace says was received, byte for byte.
+    client = subprocess.run(
+        ["tshark", "-r", pcap, "-Y", "tcp.dstport==443 and tcp.len>0", "-T", "fields", "-e",
+         "tcp.len"], check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    assert [int(line[4]) for line in lines[1:] if line[1] == "rx" and line[4] != "0"] == [
+        int(n) for n in client
+    ]
+
+
+def test_a_trace_on_the_terminal(tmp_path):
+    (tmp_path / "app.py").write_text(
+        "import socket\ns = socket.socket()\ns.bind(('0.0.0.0', 7))\ns.listen(1)\n"
+        "print('listening')\nc = s.accept()[0]\nc.write(c.readline())\nc.close()\n"
+        "while c.read(1): pass\n"
+    )
+    with running(tmp_path, "run", tmp_path / "app.py", "-p", "0:7", "--trace", "tcp") as child:
+        port = port_of(child, 7)
+        child.expect_exact("listening")
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            child.expect(r"barewire: +\d+\.\d{6} +7-\d+  ESTABLISHED\r\n")
+            s.sendall(b"word\n")
+            child.expect(r" 7-\d+  rx    seq 1 ack 1 len 5 ")
+            assert s.recv(100) == b"word\n"
+            child.expect(r" 7-\d+  tx    seq 1 ack 6 len 5 ")
+
+
+def test_a_typo_in_trace_is_named(tmp_path):
+    (tmp_path / "app.py").write_text("")
+    done = barewire("run", tmp_path / "app.py", "--append", "trace=upd", "--net", "none")
+    assert "bad value 'upd' for trace ignored" in done.stdout
+
+
+def test_help_names_every_command():
+    said = barewire("--help").stdout
+    for name in re.findall(r"^  (\w+) +[A-Z]", said, re.M):
+        assert barewire(name, "--help").returncode == 0, name
+    assert {"run", "repl", "test", "doctor", "completion"} <= set(said.split())
