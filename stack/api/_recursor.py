@@ -18,7 +18,8 @@ class Resolver:
     none, which validates nothing. cache: bytes. ValueError.
     """
 
-    def __init__(self, root_hints=None, trust_anchor=None, cache=CACHE_BYTES):
+    def __init__(self, root_hints=None, trust_anchor=None, cache=CACHE_BYTES, forward=None,
+                 verify=None):  # fmt: skip
         rt = self._rt = _runtime.current()
         self.machine = Recursor(
             rt.host.rng,
@@ -29,6 +30,24 @@ class Resolver:
             cache,
             True,
             _resolve._usable(rt, _address.AF_INET6),
+        )
+        if forward is not None:
+            self._forward(rt, forward, verify)
+
+    def _forward(self, rt, servers, verify):
+        """Validate what these servers say, texts as net.dns.use has them, not the root's."""
+        from stack.api import _upstream
+        from stack.dns.recursor.forward import Forwarder
+        from stack.dns.upstream import UDP
+
+        made = _upstream.made(rt, servers, verify)
+        m = self.machine
+        keys = {_upstream.text(s).encode(): s for s in made}
+        transport = UDP if isinstance(made[0], int) else made[0].kind
+        if [s for s in made if not isinstance(s, int) and s.kind != transport]:
+            raise ValueError("tls:// and https:// do not go together here")
+        self.machine = Forwarder(
+            m.rng, m.unix_time, keys, transport, m.zones.root.ds, m.stats, m.cache.limit
         )
 
     def query(self, name, type="A"):
@@ -84,6 +103,8 @@ class Carried:
         if t is None:
             return None
         transport, raw, data = t
+        if not isinstance(raw, (bytes, bytearray)):
+            return t  # a forwarder's
         if len(raw) == 4:
             a = int.from_bytes(raw, "big")
         else:
@@ -97,8 +118,14 @@ class Carried:
     def on_stream(self, data, now):
         self.question.on_stream(data, now)
 
-    def on_failed(self, now, _why=None):
-        self.question.on_failed(now)
+    def on_http(self, data, age, now):
+        self.question.on_http(data, age, now)
+
+    def on_failed(self, now, why=None):
+        if self.question.recursor.forward:
+            self.question.on_failed(now, why)
+        else:
+            self.question.on_failed(now)
 
     def on_timer(self, now):
         self.question.on_timer(now)
@@ -112,6 +139,8 @@ def answer_of(name, q, now):
     a = _resolve.Answer(name, q.rcode, records_of(q.entries, now))
     a.status = q.status
     a.why = q.ede[1] if q.ede is not None else None
+    if q.rcode == message.SERVFAIL and q.status != "bogus" and q.recursor.forward:
+        a.why = _resolve._why(q)
     return a
 
 

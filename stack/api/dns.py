@@ -85,19 +85,27 @@ def __getattr__(name):
     raise AttributeError(name)
 
 
-def use(who, verify=None, opportunistic=False):
+def use(who, verify=None, opportunistic=False, validate=False):
     """Resolve names by a Resolver, or by these servers (a text or a list); None: DHCP's again.
 
     tls:// and https:// servers have to show a certificate: verify is net.http's (None for
     Mozilla's roots, a PEM or its path, or an ssl.SSLContext). opportunistic=True takes any, and
-    where there is no TLS asks in the clear (RFC 8310). ValueError.
+    where there is no TLS asks in the clear (RFC 8310). validate=True checks DNSSEC here, from the
+    root's trust anchor down: query() tells secure, insecure or bogus; or give a
+    Resolver(forward=servers, trust_anchor=...). ValueError.
     """
     rt = _runtime.current()
     if hasattr(who, "steps"):
         rt.recursor = who
         return
+    if validate and (opportunistic or not who):
+        raise ValueError("validate needs servers, and no opportunistic ones")
     _set(rt, who or (), verify=verify, opportunistic=opportunistic)
     rt.recursor = None
+    if validate:
+        from stack.api._recursor import Resolver
+
+        rt.recursor = Resolver(forward=who, verify=verify)
 
 
 def search(domains=None, ndots=None):

@@ -6,6 +6,7 @@
     trust.py      signatures and proofs, from the trust anchor down
     aggressive.py what NSEC records already prove (RFC 8198)
     zone.py cache.py, ../servers.py    what is remembered
+    forward.py    the same validation where others resolve for us
 
     r = Recursor(rng, unix_time, hints, anchor)
     q = r.start(name, type, now)    a Question: see there for how it is driven
@@ -37,6 +38,8 @@ class Recursor:
     of 4 or 16 bytes. anchor: RDATA of the root's DS, a list; [] trusts nothing and validates
     nothing. unix_time() in s: signatures are judged by it. ip6: AAAA of servers are used.
     """
+
+    forward = False  # forward.py: the servers resolve for us
 
     def __init__(self, rng, unix_time, hints, anchor, stats=None, cache_bytes=CACHE_BYTES,
                  ip4=True, ip6=False):  # fmt: skip

@@ -192,7 +192,7 @@ class Question:
 
     def on_stream(self, data, now):
         """Bytes came from the connection, in any pieces."""
-        if self.done or self._exchange.transport != TCP:
+        if self.done or self._exchange.transport == UDP:
             return
         s = self._stream
         s.extend(data)

@@ -202,7 +202,7 @@ def rrset(q, zone, s, p, depth):
     owner = yield from owner_zone(q, zone, s, depth)
     if not owner.signed():
         s.status = INSECURE
-        return INSECURE, []
+        return INSECURE, _unchecked(q, owner, p)
     labels = verify_rrset(s, owner.name, owner.keys, q.recursor.unix_time(), q.budget)
     s.status = SECURE
     count = _name.count(s.name)
@@ -223,7 +223,7 @@ def rrset(q, zone, s, p, depth):
 def denial(q, zone, name, type, p, soa, depth):
     """(status, proofs) of a negative answer."""
     if not zone.signed():
-        return INSECURE, []
+        return INSECURE, _unchecked(q, zone, p)
     if soa is None:
         # Nothing says whose word it is.
         raise Bogus(EDE_NO_DENIAL, "a negative answer for %s without SOA" % _text(name))
@@ -244,6 +244,15 @@ def denial(q, zone, name, type, p, soa, depth):
         return INSECURE, [soa] + sets
     aggressive.remember(q, owner, soa, sets)
     return SECURE, [soa] + sets
+
+
+def _unchecked(q, zone, p):
+    """What a recursor that validates nothing (CD) hands on to who does. RFC 4035, 3.2.2."""
+    if q.recursor.zones.root.signed():
+        return []
+    return [
+        s for s in p.authority if s.type in (NSEC, NSEC3) and _name.under(s.name, zone.name)
+    ]
 
 
 def _text(name):

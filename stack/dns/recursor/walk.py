@@ -92,7 +92,7 @@ def descend(q, name, type, depth):
         if e is not None:
             return e
         steps += 1
-        asked = max(asked + 1, 1) if steps < _MINIMISE_MAX else labels
+        asked = max(asked + 1, 1) if steps < _MINIMISE_MAX and not r.forward else labels
         whole = asked >= labels
         n = name if whole else _name.tail(name, asked)
         t = type if whole else A
