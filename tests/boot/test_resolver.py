@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from barewire import build, romfs
-from tests.oracle.dns.internet import BROKEN, ROOT, Internet
+from tests.oracle.dns.internet import BROKEN, ORACLE, ROOT, Internet
 from tests.oracle.dns.test_unbound import questions, theirs
 
 pytestmark = [pytest.mark.boot, pytest.mark.bridge]
@@ -55,8 +55,8 @@ def _dig(host, ip, *words):
     return host.run("dig", f"@{ip}", "+tries=2", "+time=15", *words).stdout
 
 
-def test_clients(served):
-    """dig over UDP and TCP, kdig over TLS, CPython's getaddrinfo on a neighbour."""
+def test_clients(served, rig):
+    """dig over UDP and TCP, kdig over TLS, CPython's getaddrinfo on a neighbour, another guest."""
     net, host, ip = served
     text = _dig(host, ip, "www.ed.aa", "A", "+dnssec")
     assert "status: NOERROR" in text and " ad;" in text.replace("; QUERY", ";"), text
@@ -89,6 +89,33 @@ def test_clients(served):
         f'python3 -c "{code}"',
     ).stdout  # fmt: skip
     assert text.strip() == "['192.0.2.10', '192.0.2.11', '2001:db8::10']", text
+    forwarding(net, ip, rig)
+
+
+def forwarding(net, ip, rig):
+    """Another guest forwards, to unbound in the clear, to the resolver over TLS, and checks."""
+    guest = rig.guest(net=net.lab.tap(), append={"ip": f"{net.lab.address(21)}/24"})
+    guest.put("/cert.pem", net.cert.read_bytes())
+    guest.exec(
+        "import net\ndef said(*q):\n a = net.dns.query(*q)\n"
+        " return a.rcode, len(a.records), a.status"
+    )
+    for servers in (net.lab.address(ORACLE), f"tls://{ip}#resolver.test"):
+        guest.exec(
+            f"r = net.dns.Resolver(forward={servers!r}, trust_anchor={net.anchor!r}, "
+            "verify='/cert.pem')\nnet.dns.use(r)"
+        )
+        for name, type, expected in (
+            ("www.ed.aa", "A", (0, 2, "secure")),
+            ("x.wild.p256.aa", "A", (0, 1, "secure")),
+            ("nothing.ed.bb", "A", (3, 0, "secure")),
+            ("www.expired.aa", "A", (2, 0, "bogus")),
+            ("www.wrongds.aa", "A", (2, 0, "bogus")),
+        ):
+            said = guest.eval(f"said({name!r}, {type!r})", 60)
+            assert said == expected, (servers, name, said)
+        assert guest.eval("net.dns.resolve('www.p384.aa')", 60).startswith("192.0.2.1")
+        assert "www.ed.aa" in str(guest.eval("[e[0] for e in net.dns.cache()]"))
 
 
 def test_same_as_unbound_from_the_guest(served):

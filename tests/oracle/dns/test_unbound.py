@@ -21,6 +21,8 @@ from stack.crypto.asm.host import blob
 from stack.dns import packet, rdata, root
 from stack.dns.name import to_text, to_wire
 from stack.dns.recursor import Recursor
+from stack.dns.recursor.forward import Forwarder
+from stack.dns.upstream import UDP
 from tests.oracle.dns.internet import BROKEN, ORACLE, ROOT, ZONES, Internet
 
 HOSTS = (
@@ -51,14 +53,20 @@ def now_us():
 class Driver:
     """Carries a Question's messages over the lab's network."""
 
-    def __init__(self, net):
+    def __init__(self, net, forward=None):
+        """forward: the address of a server that resolves for us."""
         self.net = net
         anchor = net.anchor.split("DS", 1)[1].split()
         tag, algorithm, digest = (int(x) for x in anchor[:3])
         ds = tag.to_bytes(2, "big") + bytes([algorithm, digest]) + bytes.fromhex(
             "".join(anchor[3:]))  # fmt: skip
         hints = [(b"\x03ns0\x00", [socket.inet_aton(net.lab.address(ROOT))])]
-        self.recursor = Recursor(os.urandom, lambda: int(time.time()), hints, [ds])
+        clock = lambda: int(time.time())
+        self.recursor = Recursor(os.urandom, clock, hints, [ds])
+        if forward:
+            way = {socket.inet_aton(forward): socket.inet_aton(forward)}
+            stats = self.recursor.stats
+            self.recursor = Forwarder(os.urandom, clock, way, UDP, [ds], stats, 1 << 20)
         self.sent = 0
 
     def ask(self, name, type):
@@ -177,6 +185,15 @@ def test_broken(internet, zone):
         assert ours(q) == theirs(internet, f"{host}.{zone}", "A"), (host, q.ede)
         failed += q.rcode == packet.SERVFAIL and q.status == "bogus"
     assert failed
+
+
+def test_by_way_of_unbound(internet):
+    """Validated here, though unbound resolves: what it would say itself is not asked for."""
+    oracle = internet.lab.address(ORACLE)
+    driver = Driver(internet, oracle)
+    asked = questions(4035, 150) + [(f"www.{z.name}", "A") for z in BROKEN]
+    wrong = _compare(internet, driver, asked)
+    assert not wrong, f"{len(wrong)} of {len(asked)} differ:\n" + "\n".join(wrong[:30])
 
 
 def test_root_data():
