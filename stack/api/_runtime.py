@@ -49,6 +49,7 @@ class Runtime:
         self._countdown = _SCAN_EVENTS
         self.hostname = host.hostname
         self.in_main = False
+        self.put_off = False  # something is to be sent when the tasks of asyncio have run
         self.prefer = 6  # 4: IPv4 addresses of a name first; 6: as RFC 6724 orders them
         self.dns_servers = []  # as configured; empty: what DHCP said, else the defaults
         # Lent under the lock to who needs bytes for a moment.
@@ -69,6 +70,7 @@ class Runtime:
         host = self.host
         for device in self._noisy:
             device.on_interrupt()
+        self.put_off = False
         host.poll(self.now())
         self._timer(host.poll_at())
         self._countdown -= 1
@@ -88,6 +90,7 @@ class Runtime:
     def kick(self, now):
         """After a call that gave the stack something to send or to wait for; under the lock."""
         host = self.host
+        self.put_off = False
         host.flush(now)
         at = host.poll_at()
         if at <= now:

@@ -6,9 +6,10 @@ Not implemented: answering pipelined requests out of turn (they are answered in 
 from micropython import const
 
 from stack.api import httpd
-from stack.api.httpd import Request, Response, answer, now_ms, plain
+from stack.api.httpd import Request, Response, answer, fault, now_ms, plain, to_response
 from stack.core.errors import ProtocolError
 from stack.http import h1
+from stack.http.h1 import memo
 from stack.http.h1write import chunk, last_chunk
 
 _DRAIN_MAX = const(65536)  # of a body that nobody read, so that the connection can be kept
@@ -37,39 +38,86 @@ class H1:
             self.stream.abort()
 
     async def run(self, data):
+        connection = self.connection
+        server = connection.server
+        stream = self.stream
         p = self.parser
-        p.receive(data)
-        server = self.connection.server
-        self.connection.deadline = now_ms() + server.header_ms
         while True:
-            try:
-                event = p.next_event()
-                while event == h1.NEED_DATA:
-                    data = await self.stream.read()
-                    if self._idle and data:
-                        self._idle = False
-                        self.connection.deadline = now_ms() + server.header_ms
-                    if data:
-                        p.receive(data)
-                    else:
-                        p.receive_eof()
-                    event = p.next_event()
-            except ProtocolError as e:
-                if not p.idle():
-                    await self._refuse(plain(p.fault_status, e.reason))
-                return
-            if event == h1.END:
-                return  # the client has ended between requests
-            self.connection.deadline = 0
+            # A request that came before, alone and whole, needs no parser; most answers are
+            # there at once and short.
+            hit = memo.get(data)
+            while hit is not None:
+                request = Request(self, hit[0], hit[1], hit[3], hit[2])
+                try:
+                    r = server.app(request)
+                    if not isinstance(r, Response):
+                        if hasattr(r, "send"):
+                            break
+                        r = to_response(r)
+                except Exception as e:
+                    r = fault(e)
+                if not r.brief or hit[0] == "HEAD" or not hit[4] or server.closing:
+                    break
+                stream.write(r.whole())
+                if stream.buffered:
+                    self._idle = False
+                    connection.deadline = now_ms() + server.stall_ms
+                    await stream.drain()
+                    self._idle = True
+                connection.deadline = now_ms() + server.idle_ms
+                data = await stream.read()
+                if not data:
+                    return
+                hit = memo.get(data)
             self._idle = False
-            if not await self._exchange(server):
+            if hit is not None:
+                p.adopt(hit)
+            else:
+                connection.deadline = now_ms() + server.header_ms
+                p.receive(data)
+                if not await self._head(p):
+                    return
+                r = None
+            while True:
+                connection.deadline = 0
+                if not await self._exchange(server, r):
+                    return
+                p.again()
+                self._idle = True
+                connection.deadline = now_ms() + server.idle_ms
+                if not p.has_data():
+                    break
+                r = None
+                if not await self._head(p):
+                    return
+            data = await stream.read()
+            if not data:
                 return
-            p.again()
-            self._idle = True
-            self.connection.deadline = now_ms() + server.idle_ms
 
-    async def _exchange(self, server):
-        """One request and its answer; whether the connection stays."""
+    async def _head(self, p):
+        """Read on until a request's head is there; False when the connection has ended."""
+        try:
+            event = p.next_event()
+            while event == h1.NEED_DATA:
+                data = await self.stream.read()
+                if self._idle and data:
+                    self._idle = False
+                    self.connection.deadline = now_ms() + self.connection.server.header_ms
+                if data:
+                    p.receive(data)
+                else:
+                    p.receive_eof()
+                event = p.next_event()
+        except ProtocolError as e:
+            if not p.idle():
+                await self._refuse(plain(p.fault_status, e.reason))
+            return False
+        self._idle = False
+        return event != h1.END  # END: the client has ended between requests
+
+    async def _exchange(self, server, r):
+        """One request and its answer; whether the connection stays. r: what the handler has
+        returned, if it was called."""
         p = self.parser
         self._started = False
         self._continued = not p.expect_continue
@@ -78,8 +126,11 @@ class H1:
         if p.method == "CONNECT":
             await self._refuse(plain(501))
             return False
-        request = Request(self, p.method, p.target, p.headers, p.version)
-        response = await answer(server.app, request)
+        if r is None:
+            request = Request(self, p.method, p.target, p.headers, p.version)
+            r = await answer(server.app, request)
+        elif hasattr(r, "send"):
+            r = await answer(lambda _: r, None)
         if self.switched:
             return False
         complete = p.complete()
@@ -87,7 +138,7 @@ class H1:
             self._keep = False  # it may or may not send the body now
         keep = self._keep and not server.closing
         try:
-            await self._send(response, keep, p.method == "HEAD")
+            await self._send(r, keep, p.method == "HEAD")
         except ProtocolError:
             return False
         if not complete and keep:

@@ -1,64 +1,130 @@
 """Listening in the image, and a connection as httpd wants it: the host's sockets under asyncio.
 
-MicroPython's own Stream loses bytes that one task writes while another drains, and looks
-at its socket only after a round of the poller; this one does neither.
+MicroPython's own Stream loses bytes that one task writes while another drains, and waits in
+a poller. Here the connection's wake puts the task that waits for it into asyncio's queue, and
+what several connections write in a row leaves together.
 Not implemented: half-closed connections; a client that shuts down its side has gone.
 """
 
 import asyncio
 import socket
 from asyncio import core
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
 from stack.core import errors
+from stack.core.errors import POLLHUP
 
 _PIECE = const(8192)
-_READABLE = const(1 | 8 | 16)  # POLLIN, POLLERR, POLLHUP
+# What is written while other tasks are ready to run waits for them so long, at most.
+_LATER_US = const(2000)
 
 
 class SocketStream:
     def __init__(self, sock, peer):
         sock.setblocking(False)
         self._sock = sock
+        self._rt = sock._rt
+        self._ep = e = sock._ep
         self.peer = peer
         self.buffered = 0
         self._out = []
         self._drained = None
+        self._reader = self._writer = None  # tasks that wait
+        self._rung = True  # something has happened since there was last nothing to read
+        self._records = not hasattr(e, "rcv")  # TLS: there may be more than was read
+        self._queue = core._task_queue
+        self._poller = core._io_queue.poller
+        if e is not None:
+            e.waker = self
+
+    # What the stack calls, and asyncio where a task is cancelled that waits here.
+
+    def wake(self, _endpoint):
+        self._rung = True
+        t = self._reader
+        if t is not None:
+            self._reader = None
+            self._queue.push(t)
+            self._poller.stirred = True
+        t = self._writer
+        if t is not None:
+            self._writer = None
+            self._queue.push(t)
+            self._poller.stirred = True
+
+    def remove(self, task):
+        if self._reader is task:
+            self._reader = None
+        if self._writer is task:
+            self._writer = None
 
     def read(self):
         """Steps to await: bytes as soon as there are some, b"" at the end."""
-        s = self._sock
-        while s is not None:
-            # Looking is cheaper than reading in vain, as after each answer.
-            rt = s._rt
+        rt = self._rt
+        while self._sock is not None:
             rt.lock()
             try:
-                ready = s.events() & _READABLE
+                if self._rung:
+                    self._rung = False
+                    e = self._ep
+                    now = rt.now()
+                    got = e.recv_into(rt.scratch, 0, _PIECE, now)
+                    if got:
+                        if got == _PIECE or self._records:
+                            self._rung = True
+                        if e.ready:
+                            self._send_soon(rt, now)
+                        return bytes(rt.scratch_view[:got])
+                    if e.eof or e.error or e.events() & POLLHUP:
+                        self._rung = True
+                        return b""
+                # Under the lock: nothing comes between the look and the wait for it.
+                t = core.cur_task
+                t.data = self
+                self._reader = t
+            except OSError:
+                return b""
             finally:
                 rt.unlock()
-            if ready:
-                try:
-                    data = s.read(_PIECE)
-                except OSError:
-                    return b""
-                if data is not None:
-                    return data
-            yield core._io_queue.queue_read(s)
-            s = self._sock
+            yield
         return b""
+
+    def _put(self, data):
+        """How many bytes of data the connection takes. OSError."""
+        if self._sock is None:
+            raise OSError(errors.EPIPE)
+        rt = self._rt
+        rt.lock()
+        try:
+            now = rt.now()
+            took = self._ep.send(data, 0, len(data), now)
+            if took:
+                self._send_soon(rt, now)
+            return took
+        finally:
+            rt.unlock()
+
+    def _send_soon(self, rt, now):
+        """Now, or with what the tasks write that are about to run; under the lock."""
+        t = self._queue.peek()
+        if t is None or ticks_diff(t.ph_key, ticks_ms()) > 0:
+            rt.kick(now)
+        elif not rt.put_off:
+            rt.put_off = True
+            rt._timer(now + _LATER_US)
 
     def write(self, data):
         """Send what the connection takes, queue the rest. OSError."""
-        s = self._sock
-        if s is None:
-            raise OSError(errors.EPIPE)
         if not self.buffered:
-            n = s.write(data)
+            n = self._put(data)
             if n == len(data):
                 return
             if n:
                 data = memoryview(data)[n:]
+        elif self._sock is None:
+            raise OSError(errors.EPIPE)
         self._out.append(bytes(data))
         self.buffered += len(data)
 
@@ -72,13 +138,19 @@ class SocketStream:
         if not self.buffered:
             return
         self._drained = asyncio.Event()
+        rt = self._rt
         try:
             while self._out:
-                s = self._sock
-                if s is None:
-                    raise OSError(errors.EPIPE)
                 data = self._out[0]
-                n = s.write(data)
+                rt.lock()
+                try:
+                    n = self._put(data)
+                    if not n:
+                        t = core.cur_task
+                        t.data = self
+                        self._writer = t
+                finally:
+                    rt.unlock()
                 if n:
                     self.buffered -= n
                     if n == len(data):
@@ -86,22 +158,20 @@ class SocketStream:
                     else:
                         self._out[0] = data[n:]
                 else:
-                    yield core._io_queue.queue_write(s)
+                    yield
         finally:
             self._drained.set()
             self._drained = None
 
     def close(self):
         """What is queued goes out first, if it can at once."""
-        s = self._sock
-        if s is not None:
-            self._sock = None
+        if self._sock is not None:
             try:
                 for data in self._out:
-                    s.write(data)
+                    self._put(data)
             except OSError:
                 pass
-            s.close()
+        self.abort()
 
     def abort(self):
         self._out = []
@@ -110,6 +180,10 @@ class SocketStream:
         if s is not None:
             self._sock = None
             s.close()
+            rt = self._rt
+            rt.lock()
+            self.wake(None)
+            rt.unlock()
 
 
 class Listener:

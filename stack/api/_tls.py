@@ -172,7 +172,8 @@ class TlsEndpoint:
         return n if end < 0 else end + 1
 
     def send(self, data, off, n, now):
-        """How many bytes of data[off:] were taken; 0 without room or before the handshake's end."""
+        """How many bytes of data[off:] were taken; 0 without room or before the handshake's end.
+        As with a connection the caller kicks, to have them leave."""
         m = self.machine
         if self.failure is not None:
             raise self.failure
@@ -198,10 +199,13 @@ class TlsEndpoint:
             k = m.send(data, off + taken, k if k < m.max_fragment else m.max_fragment)
             taken += k
             self._flush(now)
+        if taken:
+            self._send = False  # who sends kicks
+            return taken
         self._kick(now)
-        if not taken and below.events() & (POLLERR | POLLHUP):
+        if below.events() & (POLLERR | POLLHUP):
             raise OSError(below.error or errors.EPIPE)
-        return taken
+        return 0
 
     def push(self, now):
         """Send what the machine was told to say."""

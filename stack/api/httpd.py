@@ -95,15 +95,31 @@ class Response:
         elif body and not [1 for n, _ in fields if n.lower() == "content-type"]:
             fields.append(("Content-Type", "application/octet-stream"))
         self.fields = fields
+        # Short, with nothing about it that the version or the method would change.
+        self.brief = not callable(body) and len(body) <= _SMALL and self._framed()
         self._line = self._rest = None
+        self._whole = self._of = self._at = None
         self._h2 = None
+
+    def _framed(self):
+        """Whether it has a body by its status, be it an empty one (RFC 9110, section 6.4.1)."""
+        return self.status >= 200 and self.status != 204 and self.status != 304
+
+    def whole(self):
+        """Head and body for HTTP/1.1 on a connection that is kept; kept for the next time."""
+        now = date.now().line
+        if self._at is not now or self._of is not self.body:
+            self._whole = self.head(True) + self.body
+            self._at = now
+            self._of = self.body if isinstance(self.body, bytes) else None
+        return self._whole
 
     def head(self, keep_alive, version="1.1"):
         """The head for HTTP/1 as bytes."""
         if self._line is None:
-            bodiless = self.status < 200 or self.status == 204 or self.status == 304
-            n = -1 if bodiless else self.length
-            if n < 0 and not bodiless and version == "1.1":
+            framed = self._framed()
+            n = self.length if framed else -1
+            if n < 0 and framed and version == "1.1":
                 n = CHUNKED
             whole = build_response(self.status, self.fields, n)
             cut = whole.find(b"\r\n") + 2
@@ -237,15 +253,20 @@ async def answer(app, request):
         if hasattr(r, "send"):
             r = await r
         return to_response(r)
-    except HttpError as e:
-        return plain(e.status, e.words)
-    except ProtocolError as e:
-        return plain(e.code if isinstance(e.code, int) and 400 <= e.code < 600 else 400, e.reason)
-    except OSError:
-        raise
     except Exception as e:
-        report(e)
-        return plain(500)
+        return fault(e)
+
+
+def fault(e):
+    """The Response to what a handler raised; OSError is raised again: the client has gone."""
+    if isinstance(e, HttpError):
+        return plain(e.status, e.words)
+    if isinstance(e, ProtocolError):
+        return plain(e.code if isinstance(e.code, int) and 400 <= e.code < 600 else 400, e.reason)
+    if isinstance(e, OSError):
+        raise e
+    report(e)
+    return plain(500)
 
 
 def report(e):

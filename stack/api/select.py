@@ -150,6 +150,10 @@ class poll:
 
     def _wait(self, ready, timeout, flags):
         rt = self._rt
+        if rt.put_off:
+            self._lock()
+            rt.kick(rt.now())
+            self._unlock()
         deadline = NEVER
         if timeout is not None and timeout >= 0:
             deadline = rt.now() + int(timeout * 1000)

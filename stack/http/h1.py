@@ -50,10 +50,11 @@ _DONE = const(7)
 _FAILED = const(8)
 
 # Heads of requests without a body that came before: 64 of 1,024 bytes at most, of all
-# connections. A head is read in one look-up if it came before, byte for byte.
+# connections. A head is read in one look-up if it came before, byte for byte: (method, target,
+# version, headers, keep_alive, upgrade). Not of CONNECT.
 _MEMO_MAX = const(64)
 _MEMO_HEAD = const(1024)
-_memo = {}
+memo = {}
 
 
 class Reader:
@@ -407,22 +408,26 @@ class Request(Reader):
             i = self._buf.find(b"\r\n\r\n", self._pos)
             if 0 <= i < self._pos + _MEMO_HEAD:
                 key = bytes(memoryview(self._buf)[self._pos : i + 4])
-                hit = _memo.get(key)
+                hit = memo.get(key)
                 if hit is not None:
                     self._pos = self._scan = i + 4
-                    self.method, self.target, self.version, self.headers = hit[:4]
-                    self.keep_alive, self.upgrade = hit[4:]
-                    self.length = 0
-                    self._state = _DONE
+                    self.adopt(hit)
                     return HEAD
                 return self._remember(key, super()._heading())
         return super()._heading()
 
+    def adopt(self, hit):
+        """Be at the end of a request that the memo has."""
+        self.method, self.target, self.version, self.headers = hit[:4]
+        self.keep_alive, self.upgrade = hit[4:]
+        self.length = 0
+        self._state = _DONE
+
     def _remember(self, key, event):
-        if event == HEAD and self._state == _DONE:
-            if len(_memo) >= _MEMO_MAX:
-                _memo.clear()
-            _memo[key] = (
+        if event == HEAD and self._state == _DONE and self.method != "CONNECT":
+            if len(memo) >= _MEMO_MAX:
+                memo.clear()
+            memo[key] = (
                 self.method, self.target, self.version, self.headers, self.keep_alive, self.upgrade,
             )  # fmt: skip
         return event

@@ -221,6 +221,146 @@ if hw is not None:
         b.close()
         listener.close()
 
+    class Locked:
+        """A connection that its owner may only touch with the stack's lock held, as TLS's."""
+
+        def __init__(self, endpoint, calls):
+            self._endpoint = endpoint
+            self._calls = calls
+
+        def __getattr__(self, name):
+            hw.unlock()  # RuntimeError where it is not held
+            hw.lock()
+            self._calls[name] = self._calls.get(name, 0) + 1
+            return getattr(self._endpoint, name)
+
+    def test_httpd_touches_connections_under_the_lock():
+        from net import httpd
+
+        from stack.api._serve_socket import SocketStream
+
+        calls = {}
+        big = bytes(400000)
+        table = {"/": "hello", "/big": httpd.Response(big)}
+
+        async def main():
+            server = httpd.Server(lambda request: table[request.path])
+            server._reaper = asyncio.create_task(server._reap())
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(4)
+
+            async def get(writer, reader, path):
+                writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+                await writer.drain()
+                n = 0
+                while True:
+                    line = await reader.readline()
+                    if line.lower().startswith(b"content-length:"):
+                        n = int(line.split(b":")[1])
+                    if line == b"\r\n":
+                        return await reader.readexactly(n)
+
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+            c, peer = listener.accept()
+            stream = SocketStream(c, peer)
+            stream._ep = Locked(stream._ep, calls)
+            served = asyncio.create_task(server.take(stream, "http"))
+            for _ in range(3):
+                assert await get(writer, reader, b"/") == b"hello"
+                await asyncio.sleep_ms(5)  # the server waits for the next
+            assert await get(writer, reader, b"/big") == big
+            await server.shutdown(1)
+            await served
+            assert await reader.read(1) == b""
+            writer.close()
+            await writer.wait_closed()
+            listener.close()
+
+        asyncio.run(main())
+        assert calls["recv_into"] >= 4 and calls["send"] > 4, calls
+
+    def test_a_stream_of_httpd_is_cancelled_and_aborted():
+        from stack.api._serve_socket import SocketStream
+
+        async def main():
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(4)
+            client = socket.socket()
+            client.connect(listener.getsockname())
+            c, peer = listener.accept()
+            stream = SocketStream(c, peer)
+
+            async def read():
+                return await stream.read()
+
+            try:
+                await asyncio.wait_for_ms(read(), 10)
+                raise AssertionError
+            except asyncio.TimeoutError:
+                pass
+            assert stream._reader is None
+            client.write(b"after the one that gave up")
+            assert await read() == b"after the one that gave up"
+            reading = asyncio.create_task(read())
+            await asyncio.sleep_ms(5)
+            assert stream._reader is not None
+            stream.abort()
+            assert await reading == b"" and await read() == b""
+            try:
+                stream.write(b"x")
+                raise AssertionError
+            except OSError as e:
+                assert e.errno == 32
+            client.close()
+            listener.close()
+
+        asyncio.run(main())
+
+    def test_answers_in_a_row_leave_together():
+        """Written while other tasks are ready: all have left, with fewer sends than answers."""
+        from stack.api import _runtime
+        from stack.api._serve_socket import SocketStream
+
+        rt = _runtime.current()
+        kicks = [0]
+
+        async def main():
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(8)
+            clients = []
+            streams = []
+            for _ in range(6):
+                c = socket.socket()
+                c.connect(listener.getsockname())
+                c.setblocking(False)
+                clients.append(c)
+                streams.append(SocketStream(*listener.accept()))
+
+            async def answer(stream):
+                stream.write(b"answer")
+
+            kick = rt.kick
+
+            def counted(now):
+                kicks[0] += 1
+                kick(now)
+
+            rt.kick = counted
+            try:
+                await asyncio.gather(*[answer(s) for s in streams])
+            finally:
+                rt.kick = kick
+            while None in [c.read(6) for c in clients]:
+                raise AssertionError("an answer was not sent")
+            for s in clients + streams + [listener]:
+                s.close()
+
+        asyncio.run(main())
+        assert 1 <= kicks[0] < 6, kicks
+
 else:
 
     def test_nothing_here():

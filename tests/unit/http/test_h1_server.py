@@ -15,7 +15,7 @@ EVIL = b"GET /evil HTTP/1.1\r\nHost: h\r\n\r\n"
 
 def read(data, step=0, eof=True):
     """Every request in data: [(method, target, headers, body, trailers)]; ProtocolError."""
-    h1._memo.clear()
+    h1.memo.clear()
     p = h1.Request()
     out = []
     body = b""
@@ -48,7 +48,7 @@ def read(data, step=0, eof=True):
 
 def refusal(data, step=0):
     """fault_status of a refused request, 0 if it was not refused."""
-    h1._memo.clear()
+    h1.memo.clear()
     p = h1.Request()
     try:
         step = step or len(data)
@@ -260,7 +260,7 @@ def test_truncations_are_no_requests():
 
 
 def test_remembered_heads_read_the_same():
-    h1._memo.clear()
+    h1.memo.clear()
     head = b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close, Upgrade\r\nUpgrade: a\r\n\r\n"
     p = h1.Request()
     seen = []
@@ -271,13 +271,13 @@ def test_remembered_heads_read_the_same():
         assert p.next_event() == END and p.length == 0
         p.again()
     assert seen[0] == seen[1] == seen[2] and seen[0][4:] == (False, "a")
-    assert len(h1._memo) == 1
+    assert len(h1.memo) == 1
     for i in range(200):
         p.receive(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % i)
         while p.next_event() != END:
             pass
         p.again()
-    assert len(h1._memo) <= 64
+    assert len(h1.memo) <= 64
     # A body is never remembered away.
     for _ in range(2):
         p.receive(TOP + CL + b"2\r\n\r\nab")
