@@ -13,7 +13,6 @@ _SPACE = const(65536)
 
 
 class StreamEnd:
-    recv_len = 5  # the machine asks for more when it knows of more
     exact = True
     remote_addr = remote_port = 0
 
@@ -22,9 +21,18 @@ class StreamEnd:
         self._hw = hw
         self._ask = getattr(hw, "poll", None)
         self.waker = None
-        self.eof = self.ready = False
+        self._eof = self.ready = False
         self.error = 0
-        self.send_space = _SPACE
+
+    def recv_len(self):
+        """A record's header: the machine asks for more when it knows of more."""
+        return 0 if self._eof else 5
+
+    def send_space(self):
+        return _SPACE
+
+    def eof(self):
+        return self._eof
 
     def events(self):
         if self._ask is not None:
@@ -40,8 +48,7 @@ class StreamEnd:
         finally:
             self._hw.lock()
         if got == 0:
-            self.eof = True
-            self.recv_len = 0
+            self._eof = True
         return got or 0
 
     def send(self, data, off, n, now):

@@ -36,7 +36,7 @@ def set(s, level, name, value):
         elif name == m.SO_KEEPALIVE:
             s._keepalive = bool(n)
             if _connected(s):
-                s._ep.keepalive = bool(n)
+                s._ep.set_keepalive(bool(n))
         elif name in (m.SO_SNDBUF, m.SO_RCVBUF):
             pass  # buffers grow by themselves
         elif name == m.SO_RCVTIMEO or name == m.SO_SNDTIMEO:

@@ -151,7 +151,7 @@ class TcpStream:
                 if e.ready:  # the window has opened enough to tell the peer
                     rt.kick(now)
                 return got
-            if e.eof:
+            if e.eof():
                 return 0
             if e.error:
                 raise OSError(e.error)

@@ -70,7 +70,7 @@ def _one(e, name, n, listening):
         e.nodelay = bool(n)
     elif name == m.TCP_KEEPIDLE:
         e.keepidle_us = n * _US
-        e.keepalive = e.keepalive
+        e.set_keepalive(e.keepalive)
     elif name == m.TCP_KEEPINTVL:
         e.keepintvl_us = n * _US
     elif name == m.TCP_KEEPCNT:
@@ -127,7 +127,7 @@ def linger(s):
     finally:
         rt.unlock()
     until = now + s._linger * _US
-    while not e.said_all and not e.error and rt.now() < until:
+    while not e.said_all() and not e.error and rt.now() < until:
         rt.wait(until)
-    if not e.said_all:
+    if not e.said_all():
         s._linger = 0

@@ -85,7 +85,7 @@ class TlsEndpoint:
         self.waker = None
         self.error = 0  # none by number: what went wrong is raised with its words
         self.failure = None
-        self.eof = False
+        self._eof = False
         self.early = 0  # so many of the first bytes were sent before the handshake was done
         self._held = None
         self._buf = None
@@ -122,9 +122,11 @@ class TlsEndpoint:
     def ready(self):
         return self._below.ready
 
-    @property
     def recv_len(self):
         return self._left
+
+    def eof(self):
+        return self._eof
 
     def events(self):
         """POLL bits of the plaintext: POLLOUT after the handshake, all when it has failed."""
@@ -138,11 +140,11 @@ class TlsEndpoint:
             return POLLIN | POLLOUT | POLLERR | POLLHUP
         below = self._below.events()
         bits = 0
-        if self._left or self.eof:
+        if self._left or self._eof:
             bits = POLLIN
         if m.connected and below & POLLOUT and not m.out_len:
             bits |= POLLOUT
-        if self.eof and below & POLLHUP:
+        if self._eof and below & POLLHUP:
             bits |= POLLHUP
         return bits
 
@@ -187,7 +189,7 @@ class TlsEndpoint:
         taken = 0
         # Only what the connection below takes, so that nothing lies here and waits.
         while taken < n:
-            space = below.send_space - _OVERHEAD
+            space = below.send_space() - _OVERHEAD
             k = n - taken
             if k > space:
                 if space < _SEND_LEAST:
@@ -259,7 +261,7 @@ class TlsEndpoint:
             while not self._left:
                 e = self.machine.next_event()
                 if e is None:
-                    if self.eof or not self._fill(now):
+                    if self._eof or not self._fill(now):
                         break
                 elif not isinstance(e, Data):
                     self._on_event(e)
@@ -285,7 +287,7 @@ class TlsEndpoint:
 
     def _on_event(self, e):
         if isinstance(e, PeerClosed):
-            self.eof = True
+            self._eof = True
         elif isinstance(e, HandshakeDone):
             self._rt.host.timers.cancel(self)
             if self._held is not None:
@@ -299,7 +301,7 @@ class TlsEndpoint:
         """Bytes from below into the machine, or its end; False if there is neither."""
         m = self.machine
         below = self._below
-        have = below.recv_len
+        have = below.recv_len()
         if have:
             buf, off, space = m.receive_room(have if have < _READ_MOST else _READ_MOST)
             if self._exact:
@@ -313,7 +315,7 @@ class TlsEndpoint:
         if self._told_eof:
             return False
         error = below.error
-        if not error and not below.eof and not below.events() & POLLHUP:
+        if not error and not below.eof() and not below.events() & POLLHUP:
             return False
         self._told_eof = True
         if error and not (m.connected and m.read_closed):

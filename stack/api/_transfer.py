@@ -65,7 +65,7 @@ class Transfer(Pollable):
                 if e.ready:  # the window has opened enough to tell the peer
                     rt.kick(now)
                 return got
-            if e.eof:
+            if e.eof():
                 return 0
             if e.error:
                 raise OSError(e.error)
@@ -180,7 +180,7 @@ class Transfer(Pollable):
         else:
             # Non-blocking callers ask for much and get what is there.
             e = self._endpoint()
-            buf = bytearray(min(size, max(e.recv_len, 1)) if self._timeout_us == 0 else size)
+            buf = bytearray(min(size, max(e.recv_len(), 1)) if self._timeout_us == 0 else size)
         got = self._fill(buf, len(buf))
         if got is None:
             return None

@@ -255,7 +255,7 @@ class socket(Transfer):
             self._set_endpoint(e)
             self._apply(e)
             if self._keepalive:
-                e.keepalive = True
+                e.set_keepalive(True)
             rt.kick(now)
         finally:
             rt.unlock()

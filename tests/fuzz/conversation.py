@@ -307,11 +307,11 @@ class Conversation:
             c.nodelay = not c.nodelay
         elif what == 1:
             c.keepidle_us = 1_000_000 * (1 + op[3])
-            c.keepalive = True
+            c.set_keepalive(True)
         elif what == 2:
             c.user_timeout_us = 100_000 * (1 + op[3])
         else:
-            c.keepalive = False
+            c.set_keepalive(False)
 
     def call_bytes(self, op):
         """The last segment again, with a byte changed and perhaps the sum made right, or cut."""

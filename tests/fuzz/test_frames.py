@@ -132,7 +132,7 @@ class Target:
                     self.reached["echoed"] += 1
             except OSError:
                 pass  # reset, refused, timed out: c.error says so
-            if c.error or c.eof or len(self.accepted) > 40 and self.rng.random() < 0.5:
+            if c.error or c.eof() or len(self.accepted) > 40 and self.rng.random() < 0.5:
                 c.close(now)
             else:
                 keep.append(c)

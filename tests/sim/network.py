@@ -411,7 +411,7 @@ class Receiver:
 
     @property
     def done(self):
-        return self.conn.eof or self.conn.error
+        return self.conn.eof() or self.conn.error
 
 
 def connect(sim, port=80, backlog=8):

@@ -100,7 +100,7 @@ def _transfer(clock, hosts, server, client, addr, up, down, limit=900 * SEC):
             e.go()
 
     began = clock.now
-    _run(clock, hosts, lambda: len(ends) == 2 and ends[0].conn.eof and ends[1].conn.eof,
+    _run(clock, hosts, lambda: len(ends) == 2 and ends[0].conn.eof() and ends[1].conn.eof(),
          limit, each)  # fmt: skip
     took = clock.now - began
     assert ends[1].got == up, (len(ends[1].got), len(up))

@@ -54,7 +54,7 @@ def _run(seed):
     for conn in (c, s):
         assert conn.error in (0, ETIMEDOUT, ECONNRESET), (seed, conn.error)
     assert bytes(receiver.data) == data[: len(receiver.data)], seed
-    whole = s.eof and not s.error
+    whole = s.eof() and not s.error
     assert not whole or receiver.data == data, (seed, len(receiver.data))
     assert whole or c.error or s.error or forever, seed
     sim.wire.down = forever

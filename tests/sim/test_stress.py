@@ -75,7 +75,7 @@ def test_simultaneous_close():
             x.shutdown(sim.now)
         sim.flush()
         programs = [Receiver(sim, c), Receiver(sim, s)]
-        sim.run(lambda: c.eof and s.eof, 900 * SEC, _each(programs))
+        sim.run(lambda: c.eof() and s.eof(), 900 * SEC, _each(programs))
         assert programs[0].data == programs[1].data == _NOISE[: 3000 if seed & 2 else 0]
         sim.run(lambda: c.state in (TIME_WAIT, CLOSED) and s.state in (TIME_WAIT, CLOSED))
         if any(CLOSING in states for states in seen.values()):
@@ -230,7 +230,7 @@ def _stress(seed, steps, side, wire):
                 c.nodelay = not c.nodelay
             elif what == 11 and r.below(6) == 0:
                 c.keepidle_us = (1 + r.below(10)) * SEC
-                c.keepalive = True
+                c.set_keepalive(True)
         sim.flush()
         for _ in range(r.below(4)):
             sim.step()
@@ -250,7 +250,7 @@ def _stress(seed, steps, side, wire):
         for e in ends.values():
             if e.closed:
                 continue
-            if not e.conn.eof and e.conn.state != CLOSED:
+            if not e.conn.eof() and e.conn.state != CLOSED:
                 open_ones += 1
             e.conn.shutdown(sim.now)
             while True:

@@ -152,7 +152,7 @@ class Virtual:
         s.tcp.flush(s.now)
         if got:
             return bytes(buf[:got])
-        if s.conn.eof:
+        if s.conn.eof():
             return b""
         if s.conn.error:
             raise OSError(s.conn.error)
@@ -182,7 +182,7 @@ class Virtual:
         if name == "keepalive":
             if values:
                 c.keepidle_us, c.keepintvl_us, c.keepcnt = values
-            c.keepalive = True
+            c.set_keepalive(True)
         else:
             setattr(c, _SETTINGS.get(name, name), values[0] if values else True)
         self.s.tcp.flush(self.s.now)

@@ -71,7 +71,7 @@ class Connection:
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
         "timer_at", "timer_index",
-        "_keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
+        "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
         "ready", "ready_next",
         "retransmits", "rx_bytes", "tx_bytes", "ooo_segments",
     )
@@ -148,7 +148,7 @@ class Connection:
         self.user_timeout_us = status.USER_TIMEOUT_US
         self.timer_at = NEVER
         self.timer_index = -1
-        self._keepalive = False
+        self.keepalive = False
         self.keepidle_us = timer.KEEPIDLE_US
         self.keepintvl_us = timer.KEEPINTVL_US
         self.keepcnt = timer.KEEPCNT
@@ -255,8 +255,8 @@ class Connection:
     def on_established(self, now):
         """The handshake is over (input.py)."""
         self._fast_over()
-        if self._keepalive:
-            self.keepalive = True
+        if self.keepalive:
+            self.set_keepalive(True)
         if self.snd.tail != self.snd.head or self.fin_queued:
             self.tcp.make_ready(self)
         if self.waker is not None:
@@ -365,23 +365,23 @@ class Connection:
             ring.release()
         return got
 
-    @property
+    # No properties: with one in its class every store to an instance costs MicroPython three
+    # look-ups more.
+
     def recv_len(self):
+        """Bytes that recv_into would give now."""
         return self.rcv.tail - self.rcv.head
 
-    @property
     def send_space(self):
         """Bytes that send would take now."""
         if self.fin_queued or self.state > CLOSE_WAIT or self.state < SYN_SENT:
             return 0
         return self.snd.limit - (self.snd.tail - self.snd.head)
 
-    @property
     def eof(self):
         """True when the peer's FIN has come and all before it was read."""
         return self.eof_seen and self.rcv.tail == self.rcv.head
 
-    @property
     def said_all(self):
         """True when there is nothing more that the peer must acknowledge, the FIN included."""
         return self.state == CLOSED or self.state == TIME_WAIT or self.fin_acked
@@ -462,14 +462,9 @@ class Connection:
                 e |= POLLHUP
         return e
 
-    @property
-    def keepalive(self):
+    def set_keepalive(self, on):
         """Truth: ask after keepidle_us of silence (RFC 9293 3.8.4; off by default, MUST-25)."""
-        return self._keepalive
-
-    @keepalive.setter
-    def keepalive(self, on):
-        self._keepalive = bool(on)
+        self.keepalive = bool(on)
         self.keep_probes = 0
         if on and ESTABLISHED <= self.state < TIME_WAIT and not self.orphan:
             self.life_at = self.last_rx + self.keepidle_us

@@ -153,7 +153,7 @@ def test_poll_tells_about_plaintext():
         assert p.poll(0) == [(c, POLLIN)]
         assert c.read(2) == b"ab"
         # The connection below has nothing more; the plaintext is here.
-        assert c._sock._ep.recv_len == 0
+        assert c._sock._ep.recv_len() == 0
         assert p.poll(0) == [(c, POLLIN)]
         assert c.ioctl(3, POLLIN) == POLLIN
         assert c.read(4) == b"cdef"

@@ -49,7 +49,7 @@ def test_active_close():
 
 def test_passive_close():
     s = close_wait()
-    assert s.conn.eof and s.conn.events() & POLLIN
+    assert s.conn.eof() and s.conn.events() & POLLIN
     s.conn.close(s.now)
     expect(s, seg("FA", seq=L + 1, ack=R + 2))
     assert state(s) == "LAST-ACK"
@@ -83,7 +83,7 @@ def test_half_close_goes_on_reading():
     s = fin_wait_2()
     send(s, seg("PA", seq=R + 1, ack=L + 2, data=b"more"))
     expect(s, seg("A", seq=L + 2, ack=R + 5), at=DELACK)
-    assert read(s) == b"more" and not s.conn.eof
+    assert read(s) == b"more" and not s.conn.eof()
 
 
 def test_half_close_of_the_peer_goes_on_writing():
@@ -120,8 +120,8 @@ def test_fin_with_data_received():
     s = established()
     send(s, seg("FPA", seq=R + 1, ack=L + 1, data=b"last"))
     expect(s, seg("A", ack=R + 6))
-    assert state(s) == "CLOSE-WAIT" and not s.conn.eof
-    assert read(s) == b"last" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and not s.conn.eof()
+    assert read(s) == b"last" and s.conn.eof()
 
 
 def test_fin_out_of_order():
@@ -131,7 +131,7 @@ def test_fin_out_of_order():
     assert state(s) == "ESTABLISHED"
     send(s, seg("A", seq=R + 1, ack=L + 1, data=b"abc"))
     expect(s, seg("A", ack=R + 8))
-    assert state(s) == "CLOSE-WAIT" and read(s) == b"abcdef" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == b"abcdef" and s.conn.eof()
 
 
 def test_bare_fin_out_of_order():
@@ -148,14 +148,14 @@ def test_nothing_lies_behind_a_fin():
     send(s, seg("FA", seq=R + 4, ack=L + 1))
     send(s, seg("A", seq=R + 1, ack=L + 1, data=b"abcdef"))
     drain(s)
-    assert state(s) == "CLOSE-WAIT" and read(s) == b"abc" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == b"abc" and s.conn.eof()
 
 
 def test_data_after_fin_is_ignored():
     s = close_wait()
     send(s, seg("A", seq=R + 2, ack=L + 1, data=b"ghost"))
     expect(s, seg("A", ack=R + 2))
-    assert s.conn.eof and s.conn.recv_len == 0
+    assert s.conn.eof() and s.conn.recv_len() == 0
 
 
 def test_fin_is_sent_again():
@@ -259,7 +259,7 @@ def test_send_after_shutdown():
             raise AssertionError("sent")
         except OSError as e:
             assert e.args[0] == EPIPE
-        assert s.conn.send_space == 0
+        assert s.conn.send_space() == 0
 
 
 def test_shutdown_twice():
@@ -380,7 +380,7 @@ def test_time_wait_is_read_to_the_end():
     send(s, seg("FA", seq=R + 1, ack=L + 2, data=b"last words"))
     expect(s, seg("A", ack=R + 12))
     assert state(s) == "TIME-WAIT"
-    assert read(s) == b"last words" and s.conn.eof
+    assert read(s) == b"last words" and s.conn.eof()
     expect_nothing(s)
     s.conn.close(s.now)
     s.advance(61 * SEC)

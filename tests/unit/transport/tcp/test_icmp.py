@@ -198,7 +198,7 @@ def test_soft_error_does_not_reach_the_program():
     write(s, b"x")
     expect(s, seg("A", data=b"x"))
     send(s, seg("A", ack=L + 2, data=b"y"))
-    assert s.conn.recv_len == 1 and not s.conn.error
+    assert s.conn.recv_len() == 1 and not s.conn.error
 
 
 # -- forged ones

@@ -158,7 +158,7 @@ def test_lost_ack_of_the_handshake():
         s = half_open()
         send(s, seg("A", seq=seq, ack=L + 1, data=b"hello"))
         c = s.listener.accept()
-        assert c is not None and c.recv_len == got
+        assert c is not None and c.recv_len() == got
 
 
 def test_options_are_kept():
@@ -293,7 +293,7 @@ def test_data_while_the_queue_is_full():
     expect_nothing(s)
     s.listener.accept()
     send(s, seg("A", ack=L + 1, data=b"early", peer_port=2))
-    assert s.listener.accept().recv_len == 5
+    assert s.listener.accept().recv_len() == 5
 
 
 def test_too_many_connections():
@@ -348,7 +348,7 @@ def test_closed_by_the_peer_before_accept():
     send(s, seg("FA", ack=L + 1, data=b"all", peer_port=1))
     expect(s, seg("A", ack=R + 5, peer_port=1))
     s.conn = s.listener.accept()
-    assert state(s) == "CLOSE-WAIT" and s.conn.recv_len == 3
+    assert state(s) == "CLOSE-WAIT" and s.conn.recv_len() == 3
 
 
 def test_unaccepted_connection_is_bounded():
@@ -359,7 +359,7 @@ def test_unaccepted_connection_is_bounded():
         send(s, seg("A", seq=R + 1 + 1000 * i, ack=L + 1, data=pattern(1000), peer_port=1))
     drain(s)
     assert s.buffers.in_use <= 4096
-    assert s.listener.accept().recv_len == 4096
+    assert s.listener.accept().recv_len() == 4096
 
 
 # -- the end
@@ -385,7 +385,7 @@ def test_close_of_a_listener():
     send(s, seg("A", ack=L + 1, peer_port=3))
     expect(s, seg("R", seq=L + 1, peer_port=3))
     send(s, seg("A", ack=L + 1, data=b"alive", peer_port=1))
-    assert mine.recv_len == 5
+    assert mine.recv_len() == 5
     mine.abort(s.now)
     drain(s)
     assert_clean(s)

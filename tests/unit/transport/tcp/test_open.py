@@ -169,7 +169,7 @@ def test_syn_ack_with_data_and_fin():
     s = syn_sent()
     send(s, seg("SFA", seq=R, ack=L + 1, mss=MSS, data=b"bye"))
     expect(s, seg("A", ack=R + 5))
-    assert state(s) == "CLOSE-WAIT" and read(s) == b"bye" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == b"bye" and s.conn.eof()
 
 
 def test_data_queued_before_the_connection_is_open():
@@ -245,7 +245,7 @@ def test_data_and_fin_complete_syn_received():
     s = syn_received()
     send(s, seg("FA", seq=R + 1, ack=L + 1, data=b"all"))
     expect(s, seg("A", ack=R + 5))
-    assert state(s) == "CLOSE-WAIT" and read(s) == b"all" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == b"all" and s.conn.eof()
 
 
 # -- passive
@@ -300,7 +300,7 @@ def test_fin_with_the_ack_of_the_handshake():
     send(s, seg("FA", seq=R + 1, ack=L + 1, data=b"x"))
     expect(s, seg("A", ack=R + 3))
     s.conn = s.listener.accept()
-    assert state(s) == "CLOSE-WAIT" and read(s) == b"x" and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == b"x" and s.conn.eof()
 
 
 def test_listen_and_wrong_segments():

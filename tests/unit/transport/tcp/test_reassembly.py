@@ -192,7 +192,7 @@ def test_duplicate_ack_for_each_early_segment():
     for i in range(1, 4):
         send(s, seg("A", seq=R + 1 + i * 100, ack=L + 1, data=pattern(100, i * 100)))
         expect(s, seg("A", seq=L + 1, ack=R + 1))
-    assert s.conn.info()["out_of_order"] == 300 and s.conn.recv_len == 0
+    assert s.conn.info()["out_of_order"] == 300 and s.conn.recv_len() == 0
     send(s, seg("A", seq=R + 1, ack=L + 1, data=pattern(100)))
     expect(s, seg("A", ack=R + 401))
     assert read(s) == pattern(400) and s.conn.ooo is None
@@ -247,7 +247,7 @@ def test_early_data_after_half_close():
     expect(s, seg("A", ack=R + 1))
     send(s, seg("A", seq=R + 1, ack=L + 2, data=b"abc"))
     expect(s, seg("A", seq=L + 2, ack=R + 8))
-    assert state(s) == "TIME-WAIT" and read(s) == b"abcdef" and s.conn.eof
+    assert state(s) == "TIME-WAIT" and read(s) == b"abcdef" and s.conn.eof()
 
 
 def test_data_beyond_an_early_fin_is_dropped():
@@ -257,7 +257,7 @@ def test_data_beyond_an_early_fin_is_dropped():
     send(s, seg("A", seq=R + 106, ack=L + 1, data=b"ghostghost"))
     assert s.stats.dropped("tcp.beyond_fin") == 2
     send(s, seg("A", seq=R + 1, ack=L + 1, data=pattern(100)))
-    assert state(s) == "CLOSE-WAIT" and read(s) == pattern(110) and s.conn.eof
+    assert state(s) == "CLOSE-WAIT" and read(s) == pattern(110) and s.conn.eof()
 
 
 def test_early_fin_that_contradicts_data_is_ignored():

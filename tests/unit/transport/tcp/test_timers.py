@@ -167,7 +167,7 @@ def _kept(make=established):
     s.conn.keepidle_us = 10 * SEC
     s.conn.keepintvl_us = 2 * SEC
     s.conn.keepcnt = 3
-    s.conn.keepalive = True
+    s.conn.set_keepalive(True)
     return s
 
 
@@ -190,7 +190,7 @@ def test_keepalive_asks():
 
 def test_keepalive_default_time():
     s = established()
-    s.conn.keepalive = True
+    s.conn.set_keepalive(True)
     expect(s, seg("A", seq=L), at=7200 * SEC)
     expect(s, seg("A", seq=L), at=7275 * SEC)
 
@@ -248,7 +248,7 @@ def test_keepalive_leaves_it_to_retransmission():
 def test_keepalive_switched_off():
     s = _kept()
     expect(s, seg("A", seq=L), at=10 * SEC)
-    s.conn.keepalive = False
+    s.conn.set_keepalive(False)
     expect_nothing(s, 100 * SEC)
     assert state(s) == "ESTABLISHED"
 

@@ -206,7 +206,7 @@ def test_window_closes_as_data_waits():
     # A probe is answered, not taken; its ACK counts.
     send(s, seg("A", seq=R + 4097, ack=L + 1, data=b"x"))
     expect(s, seg("A", ack=R + 4097, wnd=0))
-    assert s.conn.recv_len == 4096
+    assert s.conn.recv_len() == 4096
 
 
 def test_window_opens_when_read():
@@ -261,7 +261,7 @@ def test_fin_beyond_the_window_is_cut():
     s = established(rcv_max=4096)
     send(s, seg("FA", seq=R + 1, ack=L + 1, data=pattern(4096)))
     drain(s)
-    assert state(s) == "ESTABLISHED" and s.conn.recv_len == 4096
+    assert state(s) == "ESTABLISHED" and s.conn.recv_len() == 4096
     read(s)
     drain(s)
     send(s, seg("FA", seq=R + 4097, ack=L + 1))
