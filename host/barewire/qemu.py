@@ -30,9 +30,13 @@ def version():
 
 
 def accel_arguments(accel):
-    """The arguments for "tcg" or "kvm"."""
+    """The arguments for "tcg", "kvm" or "icount": TCG on a clock that counts instructions, 1 ns
+    each."""
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
+    if accel == "icount":
+        count = ["-icount", "shift=0,sleep=off,align=off"]
+        return ["-accel", "tcg,thread=single", "-cpu", "max", *count]
     return ["-accel", "tcg,thread=multi", "-cpu", "max"]
 
 

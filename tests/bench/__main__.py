@@ -1,6 +1,7 @@
 """`make bench`: Barewire and a Linux guest in the same QEMU, alternately; medians and ratios.
 
     python -m tests.bench [--pairs 5] [--row WORD]... [--only barewire] [--platform pc-e1000]
+    python -m tests.bench --instructions [--row WORD]...   costs in guest instructions, see there
     python -m tests.bench --native      our machine code on this silicon beside OpenSSL's
 
 Prints a table and writes build/bench/bench.json. Nothing here passes or fails.
@@ -16,7 +17,7 @@ from rich.table import Table
 from barewire.lab import Lab
 from barewire.paths import build_dir
 from barewire.platform import DEFAULT, PLATFORMS
-from tests.bench import dns, http, tls
+from tests.bench import dns, http, instructions, tls
 from tests.bench.peers import Barewire, Linux
 from tests.bench.rows import ROWS
 
@@ -29,11 +30,15 @@ from tests.bench.rows import ROWS
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), default=DEFAULT, show_default=True,
               help="the machine and the network card of both guests")  # fmt: skip
 @click.option("--native", is_flag=True, help="our machine code on this silicon beside OpenSSL's")
-def main(pairs, words, only, mem, platform, native):
+@click.option("--instructions", "count", is_flag=True, help="costs in guest instructions")
+def main(pairs, words, only, mem, platform, native, count):
     """Measure, and print what came out."""
     out = Console()
     if native:
         tls.native()
+        return
+    if count:
+        instructions.main(out, words, platform)
         return
     every = ROWS + tls.ROWS + http.ROWS + dns.ROWS
     rows = [r for r in every if not words or any(w in r[0] for w in words)]

@@ -37,10 +37,12 @@ class Barewire:
 
     name = "barewire"
 
-    def __init__(self, lab, mem=512, platform=None):
+    def __init__(self, lab, mem=512, platform=None, accel=None):
         self.address = lab.address(20)
         net = f"{self.address}/{lab.subnet.prefixlen}"
-        self._guest = Guest(net=lab.tap(), mem=mem, append={"ip": net}, platform=platform)
+        self._guest = Guest(
+            net=lab.tap(), mem=mem, append={"ip": net}, platform=platform, use_accel=accel
+        )
 
     def __enter__(self):
         self._guest.start()

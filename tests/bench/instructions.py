@@ -1,0 +1,88 @@
+"""`make bench ARGS=--instructions`: what a round trip, a connection, a segment cost, in guest
+instructions.
+
+QEMU's `-icount shift=0` lets a nanosecond pass with each instruction, so the guest's own clock
+counts them: the same on a busy machine as on a quiet one. What the guest spends waiting is
+taken off. `the stack` is interrupts' handling and what a program's calls make it send
+(Runtime.on_event and kick); `the program` is all else: asyncio, select, sockets, the program.
+"""
+
+import ast
+
+from rich.table import Table
+
+from barewire.lab import Lab
+from tests.bench import rows
+from tests.bench.peers import Barewire
+
+_SEGMENT = 65536
+_BULK = 64 << 20
+
+
+def _bulk(measure):
+    def run(client, peer):
+        rows.BULK, before = _BULK, rows.BULK
+        try:
+            measure(client, peer)
+        finally:
+            rows.BULK = before
+        return _BULK // _SEGMENT
+
+    return run
+
+
+def _times(measure, count):
+    def run(client, peer):
+        measure(client, peer, count)
+        return count
+
+    return run
+
+
+def _pings(client, peer):
+    rows.ping(client, peer)
+    return 200
+
+
+# name, function of (client, peer) -> how many units it made the guest do
+KINDS = (
+    ("round trip of 64 bytes", _times(rows.round_trips, 1000)),
+    ("HTTP request, kept alive", _times(rows.requests_kept, 500)),
+    ("connection with one request", _times(rows.connections, 200)),
+    ("64 KB out", _bulk(rows.tcp_out)),
+    ("64 KB in", _bulk(rows.tcp_in)),
+    ("echo request", _pings),
+)
+
+
+def measure(words=(), platform=None):
+    """{kind: {part: thousands of instructions for one unit}}."""
+    found = {}
+    for name, run in KINDS:
+        if words and not any(w in name for w in words):
+            continue
+        with Lab(capture=False) as lab:
+            client = lab.add_host("client", 2)
+            with Barewire(lab, 512, platform, accel="icount") as peer:
+                peer.ask(client, "count_bench.install()")
+                run(client, peer)  # caches, windows and estimates settle
+                peer.ask(client, "count_bench.zero()")
+                n = run(client, peer)
+                total, look, parts = ast.literal_eval(peer.ask(client, "count_bench.take()"))
+        cost = {k: (v[0] - look * v[1] / 1000) / n for k, v in parts.items()}
+        idle = cost.pop("idle")
+        looks = look * sum(v[1] for v in parts.values()) / 1000 / n
+        all_of_it = total / n - idle - looks
+        stack = cost.pop("on_event") + cost.pop("kick")
+        found[name] = {"all": all_of_it, "the program": all_of_it - stack, "the stack": stack, **cost}
+        found[name]["events"] = parts["on_event"][1] / n
+    return found
+
+
+def main(out, words, platform):
+    found = measure(words, platform)
+    table = Table("1,000 guest instructions for one", *found)
+    for part in next(iter(found.values())):
+        table.add_row(part, *(f"{cost[part]:.1f}" for cost in found.values()))
+    out.print(table)
+    return found
