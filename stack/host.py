@@ -84,8 +84,8 @@ class Host:
         self._again = False
         # RFC 7217: stable addresses are stable as long as this is. Set it before interfaces come.
         self.secret6 = rng(16)
-        lo = self._add(Loopback(self.buffers), True)
-        self.ip.loopback = lo
+        self._cards = []  # the interfaces without the loopback, which has no interrupts
+        self._lo = self.ip.loopback = lo = self._add(Loopback(self.buffers), True)
         self.ip.add_address(lo, _addr.LOOPBACK, 8)
         self.ip6.add_loopback(lo)
 
@@ -94,16 +94,21 @@ class Host:
     def poll(self, now):
         """Take in, do what is due, send. Then interrupts are on, or poll_at() is past."""
         turn = 0
+        lo = self._lo
+        timers = self.timers
         while True:
             self._now = now
-            for iface in self.interfaces:
+            for iface in self._cards:
                 if iface.up != (iface.enabled and iface.device.link_up):
                     self._link_changed(iface, now)
                 iface.poll(now, _BUDGET)
-            self.timers.expire(now)
+            if lo.device.head is not None or lo.up != lo.enabled:
+                self._poll_loopback(lo, now)
+            if timers.first_at <= now:
+                timers.expire(now)
             self.flush(now)
-            again = False
-            for iface in self.interfaces:
+            again = lo.device.head is not None
+            for iface in self._cards:
                 if iface.device.sleep():
                     again = True
             turn += 1
@@ -116,29 +121,31 @@ class Host:
         if self.rawip.blocked:
             self.rawip.unblock()
 
+    def _poll_loopback(self, lo, now):
+        if lo.up != lo.enabled:
+            self._link_changed(lo, now)
+        lo.poll(now, _BUDGET)
+
     def flush(self, now):
         """Send what the layers have ready. After calls that gave them something."""
         self._now = now
         if self.tcp is not None:
             self.tcp.flush(now)
-        for iface in self.interfaces:
+        for iface in self._cards:
             iface.device.flush()
 
     def poll_at(self):
         """When poll wants to be called though nothing happens: us, or NEVER."""
-        at = self.timers.poll_at()
-        if self._again:
+        if self._again or self._lo.device.head is not None:
             return self._now
-        for iface in self.interfaces:
+        at = self.timers.first_at
+        for iface in self._cards:
             t = iface.device.poll_at()
             if t < at:
                 at = t
-        if self.ip.loopback.device.waiting():
-            return self._now
-        if self.tcp is not None:
-            t = self.tcp.poll_at()
-            if t < at:
-                at = t
+        tcp = self.tcp
+        if tcp is not None and tcp.retry_at < at:
+            at = tcp.retry_at
         if (self.udp.blocked or self.rawip.blocked) and self._now + RETRY_US < at:
             at = self._now + RETRY_US
         return at
@@ -169,6 +176,7 @@ class Host:
                 self.configure(iface, "none", now)
                 self.configure6(iface, "none", now)
                 self.interfaces.remove(iface)
+                self._cards.remove(iface)
                 self.routes.remove_iface(iface)
                 iface.check_link()
                 self._tell(iface)
@@ -180,6 +188,8 @@ class Host:
         )  # fmt: skip
         iface.auto.on_change = self._tell6
         self.interfaces.append(iface)
+        if not loopback:
+            self._cards.append(iface)
         return iface
 
     def interface(self, name):

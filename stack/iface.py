@@ -24,6 +24,11 @@ from stack.wire.ipv6 import MIN_MTU
 _MIN_MTU = 576
 
 
+def _not_taken(f, now):
+    """Where there is no TCP, it takes no frames."""
+    return False
+
+
 class Interface:
     """`addr`, `prefix` (0: none), `mac` (an int), `mtu`, `up`, and counters of frames and bytes.
 
@@ -68,6 +73,8 @@ class Interface:
         # Bound once: passing a method as a value allocates.
         self._sink = self.on_frame
         self.tx = device.tx
+        self.lanes = ip.lanes
+        self._take = ip.lanes.take if ip.lanes is not None else _not_taken
 
     def poll(self, now, budget):
         """Take in up to `budget` frames; how many there were."""
@@ -78,6 +85,8 @@ class Interface:
             ethernet.put_mac(self._known, 0, self.mac)
             ethernet.put_mac(self._known, 6, self.mac)
             self._known_src = self.mac
+            if self.lanes is not None:
+                self.lanes.forget()
         n = self.device.rx(self._sink, budget)
         self.rx_frames += n
         return n
@@ -89,7 +98,10 @@ class Interface:
         self.rx_bytes += f.end - off
         if self.raws:
             self._show(f, False)
-        kind = ethernet.known_type(f.buf, off, f.end, self._known)
+        if self._take(f, now):
+            return  # the next of a TCP connection
+        end = f.end
+        kind = ethernet.known_type(f.buf, off, end, self._known)
         if kind == 0x0800:
             self.to_group = False
             f.off = off + 14
@@ -101,6 +113,8 @@ class Interface:
             self.ip6.on_frame(f, self, now)
         else:
             self._on_other(f, now)
+        if self.lanes is not None and self.lanes.candidate is not None:
+            self.lanes.learn(f.buf, off, end)
 
     def _on_other(self, f, now):
         """A frame that is not IP to us from the sender of the one before."""

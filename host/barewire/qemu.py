@@ -35,7 +35,7 @@ def accel_arguments(accel):
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
     if accel == "icount":
-        count = ["-icount", "shift=0,sleep=off,align=off"]
+        count = ["-icount", "shift=0,sleep=on,align=off"]
         return ["-accel", "tcg,thread=single", "-cpu", "max", *count]
     return ["-accel", "tcg,thread=multi", "-cpu", "max"]
 

@@ -65,7 +65,7 @@ class FramePool:
         self.size = len(self.frames[0].buf) if self.frames else 0
         self.free = len(self.frames)
         # A stack: the first `free` entries. (list.pop would shrink a list and allocate anew.)
-        self._stack = list(self.frames)
+        self.stack = list(self.frames)
 
     def get(self):
         """An empty frame, or None when all are in use (the caller drops or waits)."""
@@ -73,7 +73,7 @@ class FramePool:
         if not n:
             return None
         self.free = n = n - 1
-        f = self._stack[n]
+        f = self.stack[n]
         f.off = f.end = HEADROOM
         return f
 
@@ -83,5 +83,5 @@ class FramePool:
         f.data = None
         f.data_len = f.gso_size = f.csum_start = 0
         n = self.free
-        self._stack[n] = f
+        self.stack[n] = f
         self.free = n + 1

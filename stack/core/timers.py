@@ -14,16 +14,18 @@ NEVER = const(1 << 60)
 
 
 class Timers:
+    """`first_at`: when the next owner wants to be called, us, or NEVER."""
+
     def __init__(self):
         self._heap = []
         self._n = 0
+        self.first_at = NEVER
 
     def __len__(self):
         return self._n
 
     def poll_at(self):
-        """When the next owner wants to be called, us, or NEVER."""
-        return self._heap[0].timer_at if self._n else NEVER
+        return self.first_at
 
     def arm(self, owner, at):
         """Call owner.on_timer no later than `at`. Allocates only when the heap grows."""
@@ -32,6 +34,7 @@ class Timers:
             if at < owner.timer_at:
                 owner.timer_at = at
                 self._up(i)
+                self.first_at = self._heap[0].timer_at
             return
         if at >= NEVER:
             return
@@ -44,6 +47,7 @@ class Timers:
         owner.timer_index = i
         self._n = i + 1
         self._up(i)
+        self.first_at = self._heap[0].timer_at
 
     def cancel(self, owner):
         """Forget the owner (it is going away)."""
@@ -60,6 +64,7 @@ class Timers:
             last.timer_index = i
             self._up(i)
             self._down(last.timer_index)
+        self.first_at = h[0].timer_at if n else NEVER
 
     def expire(self, now):
         """Call every owner that is due, once, and queue it again by its poll_at()."""

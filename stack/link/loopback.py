@@ -27,15 +27,16 @@ class Loopback:
         self.link_up = True
         self._buffers = buffers
         self._arena = None  # a Frame, made when first needed
-        self._head = self._tail = None
+        self.head = None  # the frame that waits longest
+        self._tail = None
         self._queued = self._done = 0
 
     def tx(self, frame):
         """Queue the frame: as many as the pool has."""
         self._queued += 1
         frame.next = None
-        if self._head is None:
-            self._head = frame
+        if self.head is None:
+            self.head = frame
         else:
             self._tail.next = frame
         self._tail = frame
@@ -44,10 +45,10 @@ class Loopback:
     def rx(self, sink, budget):
         n = 0
         while n < budget:
-            f = self._head
+            f = self.head
             if f is None:
                 return n
-            self._head = f.next
+            self.head = f.next
             f.next = None
             n += 1
             if f.data_len:
@@ -80,9 +81,6 @@ class Loopback:
         a.end += f.data_len
         return a
 
-    def waiting(self):
-        return self._head is not None
-
     def flush(self):
         pass
 
@@ -96,7 +94,7 @@ class Loopback:
         return self._done >= mark
 
     def sleep(self):
-        return self._head is not None
+        return self.head is not None
 
     def poll_at(self):
         return NEVER
@@ -105,9 +103,9 @@ class Loopback:
         pass
 
     def stop(self):
-        while self._head is not None:
-            f = self._head
-            self._head = f.next
+        while self.head is not None:
+            f = self.head
+            self.head = f.next
             f.next = None
             f.release()
         self._done = self._queued

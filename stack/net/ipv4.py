@@ -52,11 +52,14 @@ class Path:
 
     `iface`, `src`, `dst`, `mtu`, `caps`, `gso_max`; `kind` of the destination. Follows
     changes of routes and addresses by itself, except that `src` stays.
+
+    tcp/fast.py does what `output` does over `template`, the headers of every packet, which holds
+    while `neighbor.stamp` is `stamp` and `epoch` the routes'; `words` are more of the header.
     """
 
     __slots__ = (
         "ip", "iface", "src", "dst", "kind", "mtu", "caps", "gso_max", "epoch", "ident",
-        "header", "_words", "_template", "_hop", "_neighbor", "_stamp", "_sum", "_bound",
+        "header", "words", "template", "_hop", "neighbor", "stamp", "_sum", "_bound",
     )  # fmt: skip
 
     def __init__(self, ip):
@@ -67,15 +70,15 @@ class Path:
         self.header = wire.HEADER_LEN
         # RFC 6864, section 4.3; where it starts is nobody's business.
         self.ident = ip.random16()
-        self._words = _WORDS
-        self._template = bytearray(_HEADERS + 2)
-        self._hop = self._stamp = self._sum = 0
-        self._neighbor = _NOBODY
+        self.words = _WORDS
+        self.template = bytearray(_HEADERS + 2)
+        self._hop = self.stamp = self._sum = 0
+        self.neighbor = _NOBODY
         self._bound = None  # the interface, for a path that must not leave by another
 
     def set_ttl(self, ttl, tos=0):
         """For a private path only: the others are shared."""
-        self._words = 0x4000 << 24 | tos << 16 | ttl << 8
+        self.words = 0x4000 << 24 | tos << 16 | ttl << 8
 
     def pseudo(self, proto):
         """The folded sum of addresses and protocol: add the length, fold, and sum the datagram."""
@@ -90,17 +93,17 @@ class Path:
         total = frame.end - frame.off + frame.data_len + 20
         if total > self.mtu and not frame.gso_size:
             return self._output_big(frame, proto, now)
-        e = self._neighbor
-        if (e.stamp != self._stamp or self.epoch != self.ip.routes.epoch) and not self.follow(now):
+        e = self.neighbor
+        if (e.stamp != self.stamp or self.epoch != self.ip.routes.epoch) and not self.follow(now):
             self.ip.stats.drop("ipv4.no_route")
             frame.release()
             return True
-        e = self._neighbor
+        e = self.neighbor
         frame.off = off = frame.off - 34
         self.ident = ident = self.ident + 1 & 0xFFFF
         if frame.gso_size:  # the device numbers the segments it cuts
             self.ident = ident + 64 & 0xFFFF
-        wire.emit_from(self._template, frame.buf, off, ident << 40 | self._words | proto, total)
+        wire.emit_from(self.template, frame.buf, off, ident << 40 | self.words | proto, total)
         iface = self.iface
         if now < e.until:
             ok = iface.tx(frame)
@@ -126,13 +129,13 @@ class Path:
         if count >= len(ip.pool.frames):
             ip.stats.drop("ipv4.too_many_fragments")
             return True
-        e = self._neighbor
+        e = self.neighbor
         if ip.pool.free <= count or iface.device.tx_space() < count:
             return False
         if now >= e.until and not iface.arp.ready(e, count, now):
             return False
         self.ident = ident = self.ident + 1 & 0xFFFF
-        words = ident << 40 | self._words & _NO_DF | proto
+        words = ident << 40 | self.words & _NO_DF | proto
         pos = 0
         while pos < n:
             k = min(piece, n - pos)
@@ -143,7 +146,7 @@ class Path:
             frag = pos >> 3
             if pos + k < n:
                 frag |= wire.MF
-            wire.emit_from(self._template, f.buf, f.off, words | frag << 24, k + 20)
+            wire.emit_from(self.template, f.buf, f.off, words | frag << 24, k + 20)
             if now < e.until:
                 ok = iface.tx(f)
             else:
@@ -186,12 +189,12 @@ class Path:
         ip = self.ip
         if self.epoch != ip.routes.epoch and not self.find(self.dst, self.src):
             return False
-        e = self._neighbor
+        e = self.neighbor
         if e is _NOBODY or (self._hop and e.addr != self._hop):
-            self._neighbor = e = self.iface.arp.neighbor(self._hop, now)
-        if e.stamp != self._stamp:
-            wire.template(self._template, e.mac, self.iface.mac, self.src, self.dst)
-            self._stamp = e.stamp
+            self.neighbor = e = self.iface.arp.neighbor(self._hop, now)
+        if e.stamp != self.stamp:
+            wire.template(self.template, e.mac, self.iface.mac, self.src, self.dst)
+            self.stamp = e.stamp
         return True
 
     def loop(self, path):
@@ -200,14 +203,14 @@ class Path:
         self.dst = path.dst
         self.kind = path.kind
         self._use(self.ip.loopback)
-        self._neighbor = self.iface.everyone
-        self._words = 1 << 8
+        self.neighbor = self.iface.everyone
+        self.words = 1 << 8
 
     def find(self, dst, src):
         """Look up the way to dst; src 0: choose. False when there is none from src."""
         ip = self.ip
         self.epoch = -1
-        self._neighbor = _NOBODY
+        self.neighbor = _NOBODY
         self._hop = 0
         kind = UNICAST
         if dst >> 24 == 127 or ip.local.get(dst) == UNICAST:
@@ -229,14 +232,14 @@ class Path:
                     return False
             own = route.src if route is not None and route.src else iface.addr
         if iface.loopback:
-            self._neighbor = iface.everyone
+            self.neighbor = iface.everyone
             self._hop = 0
         elif kind == BROADCAST:
-            self._neighbor = iface.everyone
+            self.neighbor = iface.everyone
         elif kind == MULTICAST:
-            self._neighbor = permanent(ethernet.multicast_mac(dst))
-            if self._words == _WORDS:
-                self._words = 0x4000 << 24 | 1 << 8  # RFC 1112, section 6.1
+            self.neighbor = permanent(ethernet.multicast_mac(dst))
+            if self.words == _WORDS:
+                self.words = 0x4000 << 24 | 1 << 8  # RFC 1112, section 6.1
         if src and not ip.is_local(src):
             return False
         if not src and not own and self._bound is None:
@@ -254,7 +257,7 @@ class Path:
         self.mtu = self.ip.pmtu.get(dst, iface.mtu)
         self.caps = iface.device.caps
         self.gso_max = iface.device.gso_max
-        self._stamp = 0
+        self.stamp = 0
         self._sum = _fold((src >> 16) + (src & 0xFFFF) + (dst >> 16) + (dst & 0xFFFF))
         self.epoch = self.ip.routes.epoch
 
@@ -285,6 +288,7 @@ class Ipv4:
         self.loopback = None
         self.icmp = None  # set by the host
         self.forward = None  # a Forwarder, which takes what is for others
+        self.lanes = None  # TCP's Lanes, which forgets what was welcome when we do
         self.v6 = None  # the Ipv6 beside it, to which handles (addr6.V6 and above) are passed
         self.handlers = {}
         self.reassembly = Reassembly(buffers, stats, timers)
@@ -367,6 +371,12 @@ class Ipv4:
         else:
             self._src = -1
         return True
+
+    def _forget(self):
+        """What is welcome may have changed."""
+        self._src = -1
+        if self.lanes is not None:
+            self.lanes.forget()
 
     def _on_fragment(self, h, f, now):
         f = self.reassembly.add(h, f, now)
@@ -510,7 +520,7 @@ class Ipv4:
 
     def join(self, group):
         """Receive packets to a group; the interface's link has to listen too."""
-        self._src = -1
+        self._forget()
         self.local[group] = MULTICAST
 
     def leave(self, group):
@@ -539,7 +549,7 @@ class Ipv4:
         if not _addr.usable(addr) and not iface.loopback:
             raise ValueError("not a host address: %s" % _addr.format(addr))
         network = addr & _addr.mask(prefix)
-        self._src = -1
+        self._forget()
         iface.addr = addr
         iface.prefix = prefix
         if not iface.loopback:
@@ -556,7 +566,7 @@ class Ipv4:
         """Forget the address of iface and the routes that came with it."""
         if not iface.addr:
             return
-        self._src = -1
+        self._forget()
         broadcast = iface.addr | ~_addr.mask(iface.prefix) & 0xFFFFFFFF
         self.local.pop(iface.addr, None)
         if iface.prefix < 31 and broadcast != _addr.BROADCAST:

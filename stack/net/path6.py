@@ -31,7 +31,7 @@ class Path6:
     __slots__ = (
         "ip", "iface", "src", "dst", "kind", "mtu", "caps", "gso_max", "epoch", "header",
         "src_raw", "dst_raw", "hops", "tclass", "_template", "_hop", "_hop_raw", "_neighbor",
-        "_stamp", "_sum", "_bound", "_flow", "_fixed_hops",
+        "_stamp", "_sum", "_bound", "_flow", "_fixed_hops", "template",
     )  # fmt: skip
 
     def __init__(self, ip):
@@ -45,6 +45,7 @@ class Path6:
         self.hops = _HOPS
         self.tclass = 0
         self._template = bytearray(_HEADERS)
+        self.template = None  # none that tcp/fast.py knows
         self._hop = self._stamp = self._sum = 0
         self._hop_raw = None
         self._neighbor = _NOBODY

@@ -74,8 +74,10 @@ def measure(words=(), platform=None):
         looks = look * sum(v[1] for v in parts.values()) / 1000 / n
         all_of_it = total / n - idle - looks
         stack = cost.pop("on_event") + cost.pop("kick")
-        found[name] = {"all": all_of_it, "the program": all_of_it - stack, "the stack": stack, **cost}
-        found[name]["events"] = parts["on_event"][1] / n
+        found[name] = {
+            "all": all_of_it, "the program": all_of_it - stack, "the stack": stack, **cost,
+            "events": parts["on_event"][1] / n,
+        }  # fmt: skip
     return found
 
 

@@ -2,6 +2,7 @@
 
     conn.py        a connection: variables, state, what a program does with it
     input.py       a segment arrives          output.py      a segment leaves
+    fast.py        the same for nearly every segment
     timer.py       a time has come            rtt.py         round trip, RTO
     ecn.py         marks of congestion
     sack.py        what is out, by ranges     rack.py        what of it was lost
@@ -31,6 +32,7 @@ from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.conn import START_LIMIT, Connection
 from stack.transport.tcp.cookies import Cookies
 from stack.transport.tcp.ecn import ACCEPT, CE
+from stack.transport.tcp.fast import Lanes
 from stack.transport.tcp.fastopen import FastOpen
 from stack.transport.tcp.isn import IsnSource
 from stack.transport.tcp.limbo import SendBuffers
@@ -116,11 +118,16 @@ class Tcp:
         self.header = wire.Header()  # of the segment that is being handled
         self._peer = _Peer()
         self._head = self._tail = None  # the ready list
-        self._retry_at = NEVER
+        # When flush should be called again though nothing arrives and no timer expires.
+        self.retry_at = NEVER
         self.now = 0  # of the last flush, for what is told and decides nothing
         self._resets = 0
         self._resets_at = 0
         ip.register(segment.PROTO, self)
+        self.lanes = ip.lanes = Lanes(self)
+        # Bound once: found at the first look-up, and without a tuple of self and method.
+        self.arm = timers.arm
+        self.make_ready = self.make_ready
 
     # -- what a program asks for
 
@@ -263,7 +270,11 @@ class Tcp:
         device are not asked in vain.
         """
         self.now = now
-        self._retry_at = NEVER
+        self.retry_at = NEVER
+        if self._head is None:
+            if self.send_buffers.limbo:
+                self.send_buffers.sweep()
+            return
         budget = _FLUSH
         held = held_tail = stuck = None
         while self._head is not None and budget > 0:
@@ -296,20 +307,16 @@ class Tcp:
             self._head = held
             if self._tail is None:
                 self._tail = held_tail
-            self._retry_at = now + _RETRY_US
+            self.retry_at = now + _RETRY_US
         elif self._head is not None:
-            self._retry_at = now
+            self.retry_at = now
         if self.send_buffers.limbo:
             self.send_buffers.sweep()
 
     def poll_at(self):
-        """When flush should be called again though nothing arrives and no timer expires."""
-        return self._retry_at
+        return self.retry_at
 
     # -- what connections call
-
-    def arm(self, owner, at):
-        self.timers.arm(owner, at)
 
     def full(self):
         return self.live >= self.max_connections

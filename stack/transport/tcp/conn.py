@@ -72,7 +72,7 @@ class Connection:
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
         "timer_at", "timer_index",
         "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
-        "ready", "ready_next",
+        "ready", "ready_next", "marks",
         "retransmits", "rx_bytes", "tx_bytes", "ooo_segments",
     )
 
@@ -131,6 +131,7 @@ class Connection:
         self.fast = 0  # Fast Open, client: NO_FAST, FAST_ASK, FAST_DATA
         self.fast_listener = None  # Fast Open, server: until the handshake is over
 
+        self.marks = 0
         self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
         self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
         self.rcv_wscale = tcp.rcv_wscale
@@ -213,6 +214,7 @@ class Connection:
 
     def _number(self, iss):
         self.iss = self.snd_una = self.snd_nxt = self.snd_max = self.snd_sml = iss
+        self.marks = iss  # SND.UNA when fast.py last moved what may lag behind it
         self.recover = self.ecn_high = iss
 
     def on_syn_options(self, h):

@@ -1,8 +1,8 @@
 """A segment arrives at a connection: RFC 9293 3.10.7, in its order.
 
 `on_segment` first tries what nearly every segment is, the next one in order in
-ESTABLISHED (header prediction); everything else goes through `_general`, which
-follows the RFC's eight checks, and `_syn_sent`.
+ESTABLISHED (header prediction, fast.py); everything else goes through `_general`,
+which follows the RFC's eight checks, and `_syn_sent`.
 
 RFC 5961 (blind attacks): 3.2 RST, 4.2 SYN, 5.2 ACK.
 
@@ -16,8 +16,8 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, ecn, options, output, recovery, segment
-from stack.transport.tcp.options import PAWS_IDLE_US, stamp_now
+from stack.transport.tcp import duplicates, ecn, fast, options, output, recovery, segment
+from stack.transport.tcp.options import PAWS_IDLE_US
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -37,12 +37,6 @@ _HALF = const(0x80000000)
 # A segment of header prediction carries ACK of these, and PSH if it likes.
 _PREDICT = FIN | SYN | RST | ACK | URG | ECE | CWR
 
-# RFC 9293 3.8.6.3: "an ACK SHOULD NOT be excessively delayed; in particular, the
-# delay MUST be less than 0.5 seconds" (MUST-40).
-DELACK_US = const(40_000)
-# Two segments of the loopback's size would be more than a window.
-_ACK_EVERY_MAX = const(16384)
-
 # RFC 5961, 7: "no more than N challenge ACKs in any M second period", 10 in 5 s.
 # By connection, since a count by host can be read by an attacker (CVE-2016-5696).
 CHALLENGE_MAX = const(10)
@@ -54,34 +48,14 @@ def on_segment(c, h, f, now):
     if (
         c.state == ESTABLISHED
         and h.flags & _PREDICT == ACK
-        and h.seq == c.rcv_nxt
-        and not c.dupacks
-        and c.ooo is None
+        and h.options == c.predicted
+        and not (c.ecn and c.tcp.ce)
+        and fast.receive(
+            c, h.seq, h.ack, h.window, h.ts_val, h.ts_ecr, f.buf, f.off, f.end - f.off, now
+        )
     ):
-        acked = h.ack - c.snd_una & _M
-        n = f.end - f.off
-        if (
-            acked <= c.snd_max - c.snd_una & _M
-            and n <= c.rcv_adv - c.rcv_nxt & _M
-            and (n or acked)
-            and h.options == c.predicted
-            and (not c.ts_on or h.ts_val - c.ts_recent & _M < _HALF)
-        ):
-            if c.acked_to == h.seq:
-                c.ts_recent = h.ts_val
-            c.last_rx = now
-            if h.window << c.snd_wscale != c.snd_wnd:
-                _on_window(c, h, now)
-            elif n:
-                c.snd_wl1 = h.seq  # or it would lie ahead, 2 GB of one window later
-            if acked:
-                _on_acked(c, acked, now)
-            if n:
-                if c.ecn and c.tcp.ce:
-                    ecn.on_data(c, h.flags)
-                _on_next(c, f, n, now)
-            return
-    if c.state == SYN_SENT:
+        c.tcp.lanes.candidate = c
+    elif c.state == SYN_SENT:
         _syn_sent(c, h, f, now)
     elif c.state != CLOSED:
         _general(c, h, f, now)
@@ -97,102 +71,9 @@ def _on_window(c, h, now):
         c.snd_wl1 = h.seq
         wnd = h.window << c.snd_wscale
         if wnd != c.snd_wnd:
-            c.snd_wnd = wnd
-            if wnd > c.max_wnd:
-                c.max_wnd = wnd
-            if wnd and c.persist_at != NEVER:
-                c.persist_at = NEVER
-                c.persist_backoff = 0
-                c.progress_at = now  # R2 counts from here
+            fast.new_window(c, wnd, now)
         if not c.ready and (c.snd.tail != c.snd.head or c.fin_queued):
             c.tcp.make_ready(c)
-
-
-def _on_acked(c, acked, now):
-    """SND.UNA < SEG.ACK =< SND.MAX: drop `acked` octets from the retransmission queue."""
-    flight = c.snd_nxt - c.snd_una & _M
-    c.snd_una = una = c.snd_una + acked & _M
-    ring = c.snd
-    have = ring.tail - ring.head
-    if acked > have:
-        ring.head = ring.tail
-        c.fin_acked = True
-    else:
-        ring.head += acked
-    if una - c.snd_nxt & _M < _HALF:
-        # After a timeout snd_nxt was put back, and this covers more than was sent again.
-        c.snd_nxt = una
-    if c.timing and una - c.rtt_seq & _M < _HALF:
-        c.timing = False
-        c.rtt.sample(now - c.rtt_at)
-        # Marks that stay behind for 2 GB would lie ahead: once a round trip they catch up.
-        if 0 < una - c.recover & _M < _HALF:
-            c.recover = una - 1 & _M
-        if una - c.snd_sml & _M < _HALF:
-            c.snd_sml = una
-        if una - c.ecn_high & _M < _HALF:
-            c.ecn_high = una
-    elif c.ts_on and not c.timing:
-        # RFC 7323 4: what was sent twice can be measured, since the echo tells which it was.
-        h = c.tcp.header
-        if h.ts_ecr:
-            c.rtt.stamped(stamp_now(c.ts_off, now) - h.ts_ecr & _M)
-        c.rtt.backoff = 0
-    else:
-        # New data was acknowledged: the path works again, whatever the estimate.
-        c.rtt.backoff = 0
-    c.progress_at = now
-    c.soft_error = 0  # what stood in the way does so no longer
-    # RFC 6298 (5.2), (5.3).
-    if una == c.snd_max:
-        c.rexmit_at = c.tlp_at = NEVER
-    else:
-        c.rexmit_at = now + c.rtt.rto_us
-    if c.dupacks:
-        if not c.sack_ok:
-            duplicates.on_advance(c, acked, flight, now)
-    else:
-        cc = c.cc
-        cwnd = cc.cwnd
-        cc.on_ack(acked, flight, now)
-        if cwnd < cc.cwnd < cc.ssthresh and c.ts_on:
-            h = c.tcp.header
-            if h.ts_ecr:
-                cc.on_round(una, c.snd_nxt, stamp_now(c.ts_off, now) - h.ts_ecr & _M)
-    if c.cc.cwnd << 1 > ring.limit and ring.limit < c.tcp.snd_max:
-        c.tcp.grow_send(c)
-    if c.send_waits and ring.limit - (ring.tail - ring.head) >= ring.limit >> 2:
-        c.send_waits = False
-        if c.waker is not None:
-            c.waker.wake(c)
-    if not c.ready and (ring.tail != ring.head or c.fin_queued):
-        c.tcp.make_ready(c)
-    if c.rexmit_at < c.timer_at or c.timer_index < 0:
-        c.tcp.arm(c, c.rexmit_at)
-
-
-def _on_next(c, f, n, now):
-    """n octets that begin at RCV.NXT and lie in the window: into the ring, and owe an ACK."""
-    took = c.rcv.write(f.buf, f.off, n)
-    c.rcv_nxt = c.rcv_nxt + took & _M
-    c.rx_bytes += took
-    if n > c.rcv_mss:
-        c.rcv_mss = n if n < c.adv_mss else c.adv_mss
-        n = c.rcv_mss << 1
-        c.ack_every = n if n < _ACK_EVERY_MAX else _ACK_EVERY_MAX
-        n = f.end - f.off
-    # RFC 9293: "an ACK SHOULD be generated for at least every second full-sized
-    # segment" (SHLD-18). What a device joined counts as the segments it was.
-    if c.rcv_nxt - c.acked_to & _M >= c.ack_every or n > c.adv_mss or took < n:
-        c.ack_now = True
-        if not c.ready:
-            c.tcp.make_ready(c)
-    elif c.delack_at == NEVER:
-        c.delack_at = now + DELACK_US
-        if c.timer_index < 0 or c.delack_at < c.timer_at:
-            c.tcp.arm(c, c.delack_at)
-    if c.waker is not None:
-        c.waker.wake(c)
 
 
 def _general(c, h, f, now):
@@ -359,7 +240,7 @@ def _check_ack(c, h, n, flags, now):
         if acked and c.fin_acked:
             return _on_fin_acked(c, now)
     elif acked:
-        _on_acked(c, acked, now)
+        fast.on_acked(c, acked, h.ts_ecr, now)
         if c.fin_acked:
             return _on_fin_acked(c, now)
     elif c.sack_ok:
@@ -381,7 +262,7 @@ def _on_sack(c, h, acked, pure, now):
     c.dupacks = 1
     if acked:
         b.acked(una + acked & _M, now)
-        _on_acked(c, acked, now)
+        fast.on_acked(c, acked, h.ts_ecr, now)
     recovery.on_ack(c, h, una, acked, flight, pure, now)
 
 
@@ -466,7 +347,7 @@ def _in_order(c, f, off, n, fin, now):
     if n:
         before = c.rcv_nxt
         ooo = c.ooo
-        _on_next(c, f, n, now)
+        fast.on_next(c, f.buf, f.off, n, now)
         if c.rcv_nxt - before & _M < n:
             fin = 0  # no memory for all of it
         elif ooo is not None:

@@ -19,6 +19,7 @@ from micropython import const
 
 from stack.core.timers import NEVER
 from stack.transport.tcp import ecn, recovery
+from stack.transport.tcp.fast import send
 from stack.transport.tcp.options import OPTIONS_MAX
 from stack.transport.tcp.segment import FAST_DATA, segment
 from stack.transport.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -105,14 +106,16 @@ def emit(c, now, turns):
             flags = ACK | PSH
             if c.fin_queued and c.snd_wnd > sent + n:
                 flags = ACK | PSH | FIN
-        if not segment(c, c.snd_nxt, n, flags, now):
+        if not send(c, n, flags, now):
             return BLOCKED
         if c.persist_at != NEVER:
             c.persist_at = NEVER
             c.persist_backoff = 0
+        if n == left and not c.fin_queued:
+            return DONE  # with the acknowledgment, if one was owed
         used += 1
     if c.ack_now:
-        return DONE if segment(c, ack_seq(c), 0, ACK, now) else BLOCKED
+        return DONE if _emit_ack(c, now) else BLOCKED
     return DONE
 
 
@@ -323,10 +326,17 @@ def ack_seq(c):
 
 def emit_ack(c, now):
     """An acknowledgment at once; if it cannot go, it waits on the ready list."""
-    if not segment(c, ack_seq(c), 0, ACK, now):
+    if not _emit_ack(c, now):
         c.ack_now = True
         if not c.ready:
             c.tcp.make_ready(c)
+
+
+def _emit_ack(c, now):
+    seq = ack_seq(c)
+    if seq == c.snd_nxt:
+        return send(c, 0, ACK, now)
+    return segment(c, seq, 0, ACK, now)
 
 
 def emit_reset(c, now):
