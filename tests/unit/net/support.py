@@ -20,6 +20,7 @@ class Wire:
     """
 
     driver = "fake"
+    at = 17
 
     def __init__(self, mac=MAC_A, name="eth0", mtu=1500, offload=False, depth=64):
         self.name = name
@@ -43,9 +44,9 @@ class Wire:
             f.reset()
             # At an odd place, so that nothing relies on alignment, and with nothing behind,
             # so that reading on raises.
-            f.buf = bytearray(17) + data
-            f.off = 17
-            f.end = 17 + len(data)
+            f.buf = bytearray(self.at) + data
+            f.off = self.at
+            f.end = self.at + len(data)
             f.csum_ok = self.caps & CAP_RX_CSUM != 0
             sink(f)
             n += 1
