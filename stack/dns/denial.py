@@ -22,10 +22,13 @@ class Denial:
     insecure: a proof leans on NSEC3 opt-out or on too many iterations.
     """
 
-    def __init__(self, rrsets, zone, budget):
+    def __init__(self, rrsets, zone, budget, hashes=None):
+        """hashes: {name: hash} of NSEC3 that are known already; new ones are added."""
         self.zone = zone
         self.insecure = False
+        self.params = None  # (iterations, salt) of the NSEC3
         self._budget = budget
+        self._hashes = hashes if hashes is not None else {}
         self._nsec = [s for s in rrsets if s.type == NSEC and _name.under(s.name, zone)]
         self._nsec3 = []
         for s in rrsets:
@@ -38,27 +41,21 @@ class Denial:
         d = s.data[0]
         if d[1] & 0xFE:
             return  # section 8.2: unknown flags
-        salt = d[5 : 5 + d[4]]
+        params = (d[2] << 8 | d[3], d[5 : 5 + d[4]])
         n = d[5 + d[4]]
         at = 6 + d[4]
-        entry = (
-            _from_base32hex(s.name[1 : 1 + s.name[0]]),
-            d[at : at + n],
-            d[at + n :],
-            d[1] & 1,
-            d[2] << 8 | d[3],
-            salt,
-        )
+        owner = nsec3_owner_hash(s)
         # Section 8.2: all of one proof have the same parameters.
-        if entry[0] is None or self._nsec3 and self._nsec3[0][4:] != entry[4:]:
+        if owner is None or self.params is not None and self.params != params:
             return
-        self._nsec3.append(entry)
+        self.params = params
+        self._nsec3.append((owner, d[at : at + n], d[at + n :], d[1] & 1))
 
     def any(self):
         return bool(self._nsec or self._nsec3)
 
     def too_many_iterations(self):
-        return bool(self._nsec3) and self._nsec3[0][4] > MAX_ITERATIONS
+        return bool(self._nsec3) and self.params[0] > MAX_ITERATIONS
 
     # NSEC, RFC 4035, section 5.4
 
@@ -86,9 +83,13 @@ class Denial:
 
     # NSEC3, RFC 5155, section 8
 
-    def _hash(self, name):
-        first = self._nsec3[0]
-        return nsec3_hash(name, first[5], first[4], self._budget)
+    def hash(self, name):
+        """A name's hash by the records' parameters."""
+        h = self._hashes.get(name)
+        if h is None:
+            h = nsec3_hash(name, self.params[1], self.params[0], self._budget)
+            self._hashes[name] = h
+        return h
 
     def _matching3(self, h):
         for e in self._nsec3:
@@ -108,14 +109,14 @@ class Denial:
         closer = None
         n = name
         while _name.under(n, self.zone):
-            e = self._matching3(self._hash(n))
+            e = self._matching3(self.hash(n))
             if e is not None:
                 if closer is None:
                     return n, None, None
                 types = e[2]
                 if _delegates(types) or _rdata.in_bitmap(types, DNAME):
                     return None
-                cover = self._covering3(self._hash(closer))
+                cover = self._covering3(self.hash(closer))
                 return (n, closer, cover) if cover is not None else None
             closer = n
             if not n[0]:
@@ -137,11 +138,11 @@ class Denial:
             if found[2][3]:
                 self.insecure = True  # opt-out: an unsigned delegation may be there
             wild = _name.WILDCARD + found[0]
-            return self._covering3(self._hash(wild)) is not None
+            return self._covering3(self.hash(wild)) is not None
         s = self._covering(name)
         if s is None or _name.below(_next_name(s), name):
             return False  # what lies below it makes it exist, if only as an empty name
-        wild = _name.WILDCARD + _closest(name, s)
+        wild = _name.WILDCARD + closest(name, s)
         return self._covering(wild) is not None
 
     def no_type(self, name, type):
@@ -156,26 +157,26 @@ class Denial:
             return False
         if _name.below(_next_name(s), name):
             return True  # an empty non-terminal
-        s = self._matching(_name.WILDCARD + _closest(name, s))
+        s = self._matching(_name.WILDCARD + closest(name, s))
         return s is not None and _lacks(_nsec_types(s), type, False)
 
     def _no_type3(self, name, type):
         if self.too_many_iterations():
             self.insecure = True
             return True
-        e = self._matching3(self._hash(name))
+        e = self._matching3(self.hash(name))
         if e is not None:
             return _lacks(e[2], type, name == self.zone)
         found = self._closest3(name)
         if found is None or found[1] is None:
             return False
-        wild = self._matching3(self._hash(_name.WILDCARD + found[0]))
+        wild = self._matching3(self.hash(_name.WILDCARD + found[0]))
         if wild is not None:
             return _lacks(wild[2], type, False)
         if found[2][3]:
             # 8.6: DS in an opt-out span; for others the wildcard might be an unsigned name.
             self.insecure = True
-            return type == DS or self._covering3(self._hash(_name.WILDCARD + found[0])) is not None
+            return type == DS or self._covering3(self.hash(_name.WILDCARD + found[0])) is not None
         return False
 
     def no_closer(self, name, labels):
@@ -187,13 +188,13 @@ class Denial:
             if self.too_many_iterations():
                 self.insecure = True
                 return True
-            e = self._covering3(self._hash(_name.tail(name, labels + 1)))
+            e = self._covering3(self.hash(_name.tail(name, labels + 1)))
             if e is not None and e[3]:
                 self.insecure = True
             return e is not None
         s = self._covering(name)
         # The closest encloser that the NSEC shows must be the wildcard's parent.
-        return s is not None and _name.count(_closest(name, s)) <= labels
+        return s is not None and _name.count(closest(name, s)) <= labels
 
     def is_cut(self, name):
         """True if a record here shows `name` to be a delegation (NS, no SOA)."""
@@ -201,7 +202,7 @@ class Denial:
         if s is not None:
             return _delegates(_nsec_types(s))
         if self._nsec3 and not self.too_many_iterations():
-            e = self._matching3(self._hash(name))
+            e = self._matching3(self.hash(name))
             if e is not None:
                 return _delegates(e[2])
         return False
@@ -232,7 +233,7 @@ def _nsec_types(s):
     return d[pos + 1 :]
 
 
-def _closest(name, nsec):
+def closest(name, nsec):
     """The closest encloser of a name that falls into the gap of an NSEC. RFC 4592, 3.3.1."""
     a = _name.common(name, nsec.name)
     b = _name.common(name, _next_name(nsec))
@@ -252,6 +253,17 @@ def _lacks(types, type, apex):
         return not _rdata.in_bitmap(types, SOA) or apex
     # The parent's side of a cut knows nothing but DS.
     return not _delegates(types)
+
+
+def nsec3_params(s):
+    """(iterations, salt) of an NSEC3 that may be used again (RFC 8198, 5.2); None with opt-out."""
+    d = s.data[0]
+    return None if d[0] != 1 or d[1] else (d[2] << 8 | d[3], d[5 : 5 + d[4]])
+
+
+def nsec3_owner_hash(s):
+    """The hash that an NSEC3 is named by, or None."""
+    return _from_base32hex(s.name[1 : 1 + s.name[0]])
 
 
 def _from_base32hex(text):

@@ -4,7 +4,7 @@
     walk.py       from the root down to the zone that knows, aliases
     ask.py        the servers of a zone in turn, what their answers are
     trust.py      signatures and proofs, from the trust anchor down
-    aggressive.py what NSEC records already prove (RFC 8198)
+    aggressive.py what NSEC and NSEC3 records already prove (RFC 8198)
     zone.py cache.py, ../servers.py    what is remembered
     forward.py    the same validation where others resolve for us
 
@@ -21,6 +21,7 @@ from stack.core.stats import Stats
 from stack.dns import name as _name
 from stack.dns.dnssec import SECURE
 from stack.dns.recursor import walk
+from stack.dns.recursor.aggressive import Proofs
 from stack.dns.recursor.cache import Cache
 from stack.dns.recursor.question import Question
 from stack.dns.recursor.zone import Zone, Zones, insecure
@@ -54,6 +55,7 @@ class Recursor:
             root = insecure(_name.ROOT, servers, _FOR_EVER)
         self.zones = Zones(root)
         self.cache = Cache(cache_bytes)
+        self.proofs = Proofs()
         self.servers = Servers(rng)
         self.ip4 = ip4
         self.ip6 = ip6
@@ -74,3 +76,4 @@ class Recursor:
         """Forget what was learned."""
         self.cache.clear()
         self.zones.clear()
+        self.proofs.clear()

@@ -24,6 +24,7 @@ from stack.dns.dnssec import (
 )
 from stack.dns.rdata import DNSKEY, DS, NSEC, NSEC3
 from stack.dns.recursor import aggressive, ask
+from stack.dns.recursor.cache import FAILURE_TTL
 from stack.dns.recursor.zone import Zone, insecure
 
 # Keys are fetched again after this at the latest.
@@ -35,6 +36,11 @@ def ensure_keys(q, zone, depth):
     """See to it that a secure zone's keys are at hand; it may turn out to be insecure."""
     if not zone.signed() or zone.keys is not None and q.now < zone.keys_until:
         return
+    if zone.bogus is not None:
+        until, why = zone.bogus
+        if q.now < until:
+            raise Bogus(*why)
+        zone.bogus = None
     tries = 0
     while True:
         reply = yield from ask.zone_servers(q, zone, zone.name, DNSKEY, depth)
@@ -46,10 +52,12 @@ def ensure_keys(q, zone, depth):
                 zone.name, s, zone.ds, q.recursor.unix_time(), q.budget
             )
             break
-        except Bogus:
+        except Bogus as e:
             tries += 1
             q.avoid.add(reply.server.address)
             if tries == 2:
+                # RFC 9520, section 3: not for every name in it again.
+                zone.bogus = (q.now + FAILURE_TTL * 1000000, e.args)
                 raise
     if keys is None:
         zone.status = INSECURE
@@ -57,6 +65,7 @@ def ensure_keys(q, zone, depth):
     s.status = SECURE
     zone.keys = keys
     zone.keys_until = q.now + max(min(s.ttl, _KEYS_TTL_MAX), 1) * 1000000
+    q.recursor.zones.changed(zone)
 
 
 def delegation(q, zone, child, p, depth):
@@ -217,6 +226,9 @@ def rrset(q, zone, s, p, depth):
         raise Bogus(EDE_NO_DENIAL, "%s comes from a wildcard, without proof" % _text(s.name))
     status = INSECURE if denial.insecure else SECURE
     s.status = status
+    if status == SECURE:
+        aggressive.remember(q, owner, None, sets)
+        aggressive.remember_wild(q, owner, s, labels)
     return status, sets
 
 

@@ -86,11 +86,14 @@ def descend(q, name, type, depth):
     labels = _name.count(name)
     asked = _name.count(zone.name)
     steps = 0
+    looked = None
     for _ in range(_CUTS_MAX + _MINIMISE_MAX):
         yield from trust.ensure_keys(q, zone, depth)
-        e = aggressive.lookup(q, zone, name, type)
-        if e is not None:
-            return e
+        if looked is not zone:
+            looked = zone
+            e = aggressive.lookup(q, zone, name, type)
+            if e is not None:
+                return e
         steps += 1
         asked = max(asked + 1, 1) if steps < _MINIMISE_MAX and not r.forward else labels
         whole = asked >= labels

@@ -5,8 +5,8 @@ from micropython import const
 from stack.dns import name as _name
 from stack.dns.dnssec import INSECURE, SECURE
 
-# About 1 KB each: 512 KB.
-_MAX = const(512)
+# A zone takes 1 to 3 KB with its keys, a hostile one 70 KB: 170 to 500 of them.
+ZONES_BYTES = const(512 << 10)
 # Name servers of a zone that are looked at, and addresses of each: RFC 1034 has no limit,
 # and the root has 13.
 NS_MAX = const(16)
@@ -18,9 +18,12 @@ class Zone:
 
     `status` SECURE: `ds` are the RDATA of DS that its keys have to match, `keys` those that
     did, until `keys_until`; INSECURE: the parent proved that there is no DS, or is so itself.
+    `bogus`: (until, args of Bogus) where its keys were not good (RFC 9520, section 3), or None.
     """
 
-    __slots__ = ("name", "servers", "status", "ds", "keys", "keys_until", "until", "denials")
+    __slots__ = (
+        "name", "servers", "status", "ds", "keys", "keys_until", "until", "bogus", "bytes",
+    )  # fmt: skip
 
     def __init__(self, name, servers, status, ds, until):
         self.name = name
@@ -30,10 +33,22 @@ class Zone:
         self.keys = None
         self.keys_until = 0
         self.until = until
-        self.denials = None  # aggressive.Denials, once there are any
+        self.bogus = None
+        self.bytes = 0  # as Zones accounts for it
 
     def signed(self):
         return self.status == SECURE
+
+    def size(self):
+        """Bytes of memory, about."""
+        n = 600 + len(self.name)
+        for name, addresses in self.servers:
+            n += 150 + len(name) + 56 * len(addresses)
+        for d in self.ds:
+            n += 48 + len(d)
+        for k in self.keys or ():
+            n += 48 + len(k)
+        return n
 
     def __repr__(self):
         how = "secure" if self.status == SECURE else "insecure"
@@ -41,24 +56,43 @@ class Zone:
 
 
 class Zones:
-    """The zone cuts that are known."""
+    """The zone cuts that are known: those that expire first make room. `limit`, `bytes`."""
 
-    def __init__(self, root):
+    def __init__(self, root, limit=ZONES_BYTES):
         self.root = root
+        self.limit = limit
+        self.bytes = 0
         self._map = {}
 
     def __len__(self):
         return len(self._map)
 
     def add(self, zone):
-        if len(self._map) >= _MAX and zone.name not in self._map:
-            self._evict()
+        old = self._map.get(zone.name)
+        if old is not None:
+            self._drop(old)
         self._map[zone.name] = zone
+        self.changed(zone)
 
-    def _evict(self):
-        """The half that expires first."""
-        keep = sorted(self._map.values(), key=lambda z: -z.until)[: _MAX // 2]
-        self._map = {z.name: z for z in keep}
+    def changed(self, zone):
+        """A zone is new, or has keys now."""
+        if self._map.get(zone.name) is not zone:
+            return
+        n = zone.size()
+        self.bytes += n - zone.bytes
+        zone.bytes = n
+        if self.bytes > self.limit:
+            # An eighth goes, so that this is seldom done.
+            for z in sorted(self._map.values(), key=lambda z: z.until):
+                if z is not zone:
+                    self._drop(z)
+                if self.bytes <= self.limit - (self.limit >> 3):
+                    break
+
+    def _drop(self, zone):
+        del self._map[zone.name]
+        self.bytes -= zone.bytes
+        zone.bytes = 0
 
     def closest(self, name, now):
         """The deepest known zone that `name` is in."""
@@ -67,7 +101,7 @@ class Zones:
             if z is not None:
                 if z.until > now:
                     return z
-                del self._map[name]
+                self._drop(z)
             name = _name.parent(name)
         return self.root
 
@@ -77,6 +111,7 @@ class Zones:
 
     def clear(self):
         self._map.clear()
+        self.bytes = 0
         self.root.keys = None
 
     def all(self):
