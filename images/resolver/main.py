@@ -37,10 +37,12 @@ def start(said):
     return server, context
 
 
-def main():
+async def main():
+    global server
     server, context = start(configuration())
+    await server.listen(tls=context)
     print("resolver: UDP and TCP 53" + (", TLS 853" if context else ""))
-    asyncio.run(server.serve(tls=context))
+    await server.serve()
 
 
-main()
+asyncio.run(main())

@@ -46,6 +46,7 @@ class Server:
         self._waiters = {}  # id(question) -> [(waiting, reply), ...]
         self._fresh = []  # questions that no task drives yet
         self._bell = _Bell()
+        self._listeners = []
 
     # Datagrams.
 
@@ -127,18 +128,22 @@ class Server:
 
     # Streams.
 
-    async def serve(self, port=PORT, tls=None, tls_port=TLS_PORT):
-        """Serve for ever: TCP on `port`, TLS on `tls_port` if tls, an SSLContext, is given."""
-        servers = [await asyncio.start_server(self._on_plain, "::", port, 16)]
+    async def listen(self, port=PORT, tls=None, tls_port=TLS_PORT):
+        """Listen: TCP on `port`, TLS on `tls_port` if tls, an SSLContext, is given. OSError."""
+        start = asyncio.start_server
+        self._listeners.append(await start(self._on_plain, "::", port, 16))
         if tls is not None:
-            servers.append(
-                await asyncio.start_server(self._on_tls, "::", tls_port, 16, ssl=tls)
-            )
+            self._listeners.append(await start(self._on_tls, "::", tls_port, 16, ssl=tls))
+
+    async def serve(self, port=PORT, tls=None, tls_port=TLS_PORT):
+        """Serve for ever; listens as above if that was not done before."""
+        if not self._listeners:
+            await self.listen(port, tls, tls_port)
         try:
             await self._questions()
         finally:
-            for s in servers:
-                s.close()
+            while self._listeners:
+                self._listeners.pop().close()
 
     async def _on_plain(self, reader, writer):
         await self._on_stream(reader, writer, False)

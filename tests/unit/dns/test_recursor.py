@@ -362,29 +362,6 @@ def test_stale():
     assert q.ede[0] == 3
 
 
-def test_aggressive():
-    """RFC 8198: one proof answers for the gap."""
-    net = world()
-    r = net.recursor()
-    assert result(net.run(r, "mm.example.test"))[0] == "NXDOMAIN"
-    n = len(net.asked)
-    assert result(net.run(r, "mn.example.test")) == ("NXDOMAIN", [], "secure")
-    assert len(net.asked) == n, net.asked[n:]
-
-
-def test_aggressive_empty_name():
-    """A gap that ends below a name proves that the name exists."""
-    net = world()
-    r = net.recursor()
-    net.run(r, "trees.example.test")
-    q = net.run(r, "a.b.c.tree.example.test")  # below a DNAME its NSEC says nothing
-    assert result(q) == ("NOERROR", ["192.0.2.5"], "secure")
-    net.run(r, "cc.example.test")  # its NSEC runs from the alias to a.b.c.deep
-    for name in ("deep.example.test", "c.deep.example.test"):
-        assert result(net.run(r, name)) == ("NOERROR", [], "secure"), name
-    assert result(net.run(r, "a.b.c.deep.example.test")) == ("NOERROR", ["192.0.2.5"], "secure")
-
-
 def test_out_of_bailiwick():
     """Records of other zones in an answer are not believed, nor kept."""
     net = world()
