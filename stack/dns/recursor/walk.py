@@ -21,6 +21,8 @@ from stack.dns.recursor.zone import ADDRESSES_MAX, NS_MAX, Zone, insecure
 
 # Aliases followed for one question. unbound's and BIND's are 11 and 16.
 _CHAIN_MAX = const(11)
+# And their bytes: more would not fit into an answer.
+_CHAIN_BYTES = const(1 << 17)
 # RFC 9156, section 2.3: after so many labels one by one the rest is asked at once.
 _MINIMISE_MAX = const(10)
 # Zones on the way down: a name has 127 labels at most, real ones 5.
@@ -50,11 +52,15 @@ def answer(q):
 
 def chain(q, name, type, depth):
     out = []
+    size = 0
     for _ in range(_CHAIN_MAX):
         e = yield from lookup(q, name, type, depth)
         out.append(e)
+        size += e.size
         if e.alias is None or type == CNAME:
             return out
+        if size > _CHAIN_BYTES:
+            break
         name = e.alias
     raise Fail(EDE_OTHER, "too many aliases")
 
