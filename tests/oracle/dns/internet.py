@@ -11,7 +11,7 @@ addresses of a lab's host, and unbound resolves over them as the oracle.
 
 import re
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dns.dnssec
@@ -196,13 +196,16 @@ def _run(folder, *argv):
 
 
 class Internet:
-    """Makes the zones in `folder`. `anchor`: the root's DS, text. `zones` by name."""
+    """Makes the zones in `folder`. `anchor`: the root's DS, text. `zones` by name.
 
-    def __init__(self, folder, address):
+    only: names of those that are made (all). root: further lines of the root zone."""
+
+    def __init__(self, folder, address, only=None, root=""):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.address = address
-        self.zones = {z.name: z for z in ZONES + BROKEN}
+        made = [z for z in ZONES + BROKEN if only is None or z.name in only]
+        self.zones = {z.name: z if z.name != "." else replace(z, extra=root) for z in made}
         self._delegations = {}
         # Children before their parents, whose DS they are.
         for z in sorted(self.zones.values(), key=lambda z: -_depth(z.name)):
