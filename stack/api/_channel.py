@@ -17,7 +17,9 @@ from stack.dns.pipe import Pipe
 # RFC 7766, section 6.2.3: "of the order of a few seconds".
 IDLE_US = const(10_000_000)
 # At 20 KB with TLS; the least recently used makes room.
-CHANNELS_MAX = const(8)
+CHANNELS_MAX = const(16)
+# All are busy: one that has been silent for so long makes room for another server's.
+_SILENT_US = const(1_000_000)
 
 _CONNECTING = const(0)
 _HANDSHAKE = const(1)
@@ -43,13 +45,20 @@ class Channels:
                 c.used = self._uses
                 return c, True
         if len(self._open) >= CHANNELS_MAX:
-            idle = [c for c in self._open.values() if not len(c.pipe)]
-            if not idle:
-                raise OSError(errors.EAGAIN)
-            min(idle, key=lambda c: c.used).close(None)
+            self._make_room()
         self._open[key] = c = Channel(self, self._rt, key, address, port, context, name)
         c.used = self._uses
         return c, False
+
+    def _make_room(self):
+        idle = [c for c in self._open.values() if not len(c.pipe)]
+        if idle:
+            min(idle, key=lambda c: c.used).close(None)
+            return
+        c = min(self._open.values(), key=lambda c: c.heard)
+        if self._rt.now() - c.heard < _SILENT_US:
+            raise OSError(errors.EAGAIN)
+        c.close(OSError(errors.ETIMEDOUT))
 
     def forget(self, c):
         if self._open.get(c.key) is c:
@@ -76,14 +85,14 @@ class Channel:
         self.error = None
         self.answers = 0
         self.used = 0
-        self._heard = 0
+        self.heard = 0
         self._idle_at = NEVER
         self.timer_at = 0
         self.timer_index = -1
         rt.lock()
         try:
             now = rt.now()
-            self._heard = now
+            self.heard = now
             self._endpoint = e = rt.host.tcp.connect(address, port, now)
             e.waker = self
             rt.kick(now)
@@ -111,7 +120,7 @@ class Channel:
         rt.lock()
         try:
             self.pipe.forget(waiting.ticket)
-            if late and self._heard <= waiting.since:
+            if late and self.heard <= waiting.since:
                 # Nothing at all came: the way is dead, and a new one may be better.
                 self._end(OSError(errors.ETIMEDOUT))
             elif not len(self.pipe) and self.state != _CLOSED:
@@ -174,7 +183,7 @@ class Channel:
             n = e.recv_into(rt.scratch, 0, 4096, now)
             if not n:
                 break
-            self._heard = now
+            self.heard = now
             if e.ready:
                 rt.kick(now)
             done = self.pipe.receive(rt.scratch_view[:n])

@@ -2,20 +2,26 @@
 
 import time
 
+from micropython import const
+
 from stack.api import _address, _carry, _resolve, _runtime
-from stack.dns import message, rdata, root
+from stack.dns import anchors, message, rdata, root
 from stack.dns import name as _name
 from stack.dns.recursor import CACHE_BYTES, Recursor
 from stack.net import addr, addr6
 from stack.net.addr6 import V6
+
+# A file of trust anchors: the root has had at most 3 keys at a time, of 500 bytes each.
+_ANCHORS_MAX = const(16384)
 
 
 class Resolver:
     """Asks the root and goes down from there, validating.
 
     root_hints: addresses of root servers, text (default: IANA's). trust_anchor: the root's DS
-    as text ("20326 8 2 E06D..." or a whole line of a zone file), or a list of such; "" for
-    none, which validates nothing. cache: bytes. ValueError.
+    as text ("20326 8 2 E06D..." or lines of a zone file, DS or DNSKEY), a list of such, or the
+    path of a file with them ("/..."); "" for none, which validates nothing. cache: bytes.
+    ValueError, OSError.
     """
 
     def __init__(self, root_hints=None, trust_anchor=None, cache=CACHE_BYTES, forward=None,
@@ -25,7 +31,7 @@ class Resolver:
             rt.host.rng,
             _unix_time,
             _hints(rt, root_hints),
-            [_ds(text) for text in _anchors(trust_anchor)],
+            _anchors(trust_anchor),
             rt.host.stats,
             cache,
             True,
@@ -187,26 +193,15 @@ def _raw(rt, text):
 
 
 def _anchors(given):
+    """RDATA of DS of what was given: text, a list of texts, the path of a file."""
     if given is None:
-        return root.ANCHORS
-    if isinstance(given, str):
-        return [given] if given else []
-    return given
-
-
-def _ds(text):
-    """RDATA of a DS from its text: key tag, algorithm, digest type, digest in hex."""
-    words = text.split()
-    for i in range(len(words)):
-        if words[i].upper() == "DS":
-            words = words[i + 1 :]
-            break
-    try:
-        tag, algorithm, kind = [int(w) for w in words[:3]]
-        digest = bytes.fromhex("".join(words[3:]))
-        if len(digest) not in (32, 48):
-            raise ValueError
-        return tag.to_bytes(2, "big") + bytes((algorithm, kind)) + digest
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError("not a DS record: %s" % text)
+        given = root.ANCHORS
+    elif isinstance(given, str):
+        if given.startswith("/"):
+            with open(given) as f:
+                return anchors.parse(f.read(_ANCHORS_MAX))
+        given = [given] if given else ()
+    out = []
+    for text in given:
+        out += anchors.parse(text)
+    return out

@@ -35,6 +35,7 @@ SERVFAIL = const(2)
 NXDOMAIN = const(3)
 NOTIMP = const(4)
 REFUSED = const(5)
+YXDOMAIN = const(6)
 BADVERS = const(16)
 BADCOOKIE = const(23)
 

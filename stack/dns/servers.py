@@ -10,6 +10,8 @@ from stack.dns.packet import COOKIE
 
 # About 300 bytes each: 300 KB.
 _MAX = const(1024)
+# A server and a zone that it does not serve though it should: 400 bytes each, 100 KB.
+_LAME_MAX = const(256)
 # What is not known yet is guessed to be slower than a good server, quicker than a bad one.
 _FIRST_US = const(376_000)
 _LEAST_US = const(80_000)
@@ -20,9 +22,7 @@ _ASIDE_US = const(60_000_000)
 
 
 class Server:
-    __slots__ = (
-        "address", "srtt", "rttvar", "failures", "until", "edns", "client", "cookie", "lame"
-    )  # fmt: skip
+    __slots__ = ("address", "srtt", "rttvar", "failures", "until", "edns", "client", "cookie")
 
     def __init__(self, address, client):
         self.address = address
@@ -32,7 +32,6 @@ class Server:
         self.until = 0
         self.edns = True
         self.cookie = b""  # the server's half, as it last gave it
-        self.lame = None  # zones that it does not serve though it should, and until when
 
     def timeout_us(self):
         t = _FIRST_US if self.srtt < 0 else self.srtt + 4 * self.rttvar
@@ -44,6 +43,7 @@ class Servers:
     def __init__(self, rng):
         self._rng = rng
         self._map = {}
+        self._lame = {}  # (address, zone) -> until
 
     def __len__(self):
         return len(self._map)
@@ -67,7 +67,7 @@ class Servers:
         dice = self._rng(len(addresses))
         for i in range(len(addresses)):
             s = self.get(addresses[i])
-            if s.lame is not None and s.lame.get(zone, 0) > now:
+            if self._lame and self._lame.get((s.address, zone), 0) > now:
                 continue
             rank = (s.timeout_us() >> 18) << 8 | dice[i]
             if s.failures >= _FAILURES and now < s.until:
@@ -90,10 +90,10 @@ class Servers:
         s.until = now + _ASIDE_US
 
     def lame(self, s, zone, now):
-        """It does not know of `zone`. For five minutes; at most 16 zones are kept in mind."""
-        if s.lame is None or len(s.lame) >= 16:
-            s.lame = {}
-        s.lame[zone] = now + 300_000_000
+        """It does not know of `zone`: not asked about it for five minutes."""
+        if len(self._lame) >= _LAME_MAX:
+            self._lame.clear()
+        self._lame[(s.address, zone)] = now + 300_000_000
 
     # Cookies.
 

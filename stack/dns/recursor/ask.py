@@ -98,7 +98,7 @@ def _rcode_text(rcode):
 
 def _classify(p, zone, name, type, server):
     """What a Packet says of (name, type), asked of `zone`. Out of bailiwick is out of sight."""
-    if p.rcode not in (packet.NOERROR, packet.NXDOMAIN):
+    if p.rcode not in (packet.NOERROR, packet.NXDOMAIN, packet.YXDOMAIN):
         return Reply(LAME, p, None, server)
     apex = zone.name
     alias = dname = None
@@ -113,6 +113,8 @@ def _classify(p, zone, name, type, server):
             dname = s
     if dname is not None or alias is not None:
         return Reply(ALIAS, p, dname or alias, server)
+    if p.rcode == packet.YXDOMAIN:
+        return Reply(LAME, p, None, server)
     soa = referral = None
     for s in p.authority:
         if not _name.under(s.name, apex):

@@ -187,7 +187,7 @@ def _alias(q, zone, reply, name, depth):
         target = head + target
         if len(target) > _name.NAME_MAX:
             # RFC 6672, section 2.2: YXDOMAIN.
-            return Entry(name, CNAME, 6, status, sets, proof)
+            return Entry(name, CNAME, packet.YXDOMAIN, status, sets, proof)
         made = Rrset(name, CNAME, s.ttl, [target])
         made.status = status
         sets = [s, made]
