@@ -4,7 +4,7 @@ UDP and TCP on port 53; TLS (RFC 7858) on 853 where a certificate is given. By d
 starts from IANA's root servers and trust anchors. /app/resolver.json (in the module of the
 ISO or disk, `-initrd` with the ELF) may say otherwise:
 
-    {"root_hints": ["10.0.0.1"], "trust_anchor": "20326 8 2 E06D...",
+    {"root_hints": ["10.0.0.1"], "trust_anchor": "20326 8 2 E06D..." or "/app/root.key",
      "cert": "/app/cert.pem", "key": "/app/key.pem", "cache": 1048576}
 """
 
