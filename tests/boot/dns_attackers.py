@@ -171,6 +171,9 @@ class Flood(Hostile):
 
     def _forgeries(self, data, bad):
         true = data[:2]
+        m = dns.message.from_wire(bad)
+        m.use_edns(0, options=[dns.edns.GenericOption(10, bytes(16))])
+        cookie = m.to_wire()[:-16]
         for i in range(FORGED):
             kind = i % 10
             if kind == 0:
@@ -184,9 +187,7 @@ class Flood(Hostile):
                 if out[13] == bad[13]:
                     out[13] = 48
             elif kind == 2:
-                m = dns.message.from_wire(bad)
-                m.use_edns(0, options=[dns.edns.GenericOption(10, self.random.randbytes(16))])
-                out = m.to_wire()
+                out = cookie + self.random.randbytes(16)
             elif kind == 3:
                 out = bad[: self.random.randrange(12)]
             else:

@@ -1,11 +1,13 @@
 """images/resolver under attack: hostile servers and forgers beside real NSD and BIND.
 
 While each attack runs, names of honest zones are asked for, cold and cached, and have to come
-out right. What an attack may cost is counted at the servers it reaches and in the guest.
+out right. What an attack may cost is counted at the servers it reaches and in the guest. At the
+end names are walked, 20,000 by the slow test, and the heap in use stays where it was.
 """
 
 import json
 import random
+import re
 import socket
 import time
 
@@ -23,7 +25,8 @@ from tests.oracle.dns.internet import ROOT, Internet
 pytestmark = [pytest.mark.boot, pytest.mark.bridge]
 
 HONEST = ("ed.aa", "p256.aa", "rsa256.aa", "p256.bb", "ed.bb")
-ZONES = (".", "aa", "bb", "cc", *HONEST, "iterated.bb")
+ZONES = (".", "aa", "bb", "cc", *HONEST, "plain.aa", "iterated.bb")
+CACHE = 300_000
 # images/resolver's own start, and beside it a port that tells what the machine has counted.
 APP = """
 import asyncio, gc, json, net
@@ -88,9 +91,10 @@ class World:
         self.slow = a.Slow(host, ips["slow"])
         self.mute = a.Mute(host, ips["mute"])
         self.late = a.Late(host, ips["late"])
-        said = {"root_hints": [lab.address(ROOT)], "trust_anchor": net.anchor, **said}
+        said = {"root_hints": [lab.address(ROOT)], "trust_anchor": "/app/root.ds", **said}
         app = artifacts / "app.romfs"
         app.write_bytes(romfs.build({"resolver.json": json.dumps(said).encode(),
+                                     "root.ds": net.anchor.encode(),
                                      "main.py": APP.encode()}))  # fmt: skip
         self.ip = lab.address(20)
         guest = rig.guest(net=lab.tap(), image=image, initrd=app, mem=mem, prompt=False,
@@ -116,16 +120,31 @@ class World:
         """An Asked of many names at once."""
         return Asked(self, names, rdtype)
 
-    def honest(self, n=10):
+    def right(self, names, good, meanwhile=lambda: None):
+        """Ask until each has an answer: good(name, message) of all there are. A machine that is
+        busy with other things may give up a question for lack of time (SERVFAIL), never lie."""
+        until = time.monotonic() + 240
+        while names:
+            assert time.monotonic() < until, f"no answer: {names}"
+            asked = self.ask(names)
+            meanwhile()
+            found = asked.wait()
+            for name, m in found.items():
+                assert m.rcode() == 2 and not m.answer or good(name, m), (name, m.to_text())
+            names = [name for name, m in found.items() if m.rcode() == 2]
+
+    def honest(self, n=6):
         """Names that nobody has asked for yet, and one that is cached: all right, all secure."""
         names = ["www.ed.aa."]
         for _ in range(n):
             self.fresh += 1
             names.append(f"h{self.fresh}.wild.{random.choice(HONEST)}.")
-        for name, m in self.ask(names).wait().items():
-            text = [r.to_text() for s in m.answer for r in s]
+
+        def good(name, m):
             want = {"192.0.2.10", "192.0.2.11"} if name == "www.ed.aa." else {"192.0.2.30"}
-            assert m.rcode() == 0 and set(text) == want and m.flags & dns.flags.AD, (name, m)
+            return m.rcode() == 0 and set(_records(m)) == want and m.flags & dns.flags.AD
+
+        self.right(names, good)
 
 
 class Asked:
@@ -175,13 +194,13 @@ def _forged(w):
     """Tens of thousands of forged answers at open ports: none is taken."""
     before = w.told()
     names = [f"q{i}.flood." for i in range(40)]
-    asked = w.ask(names)
-    w.honest()
-    for name, m in asked.wait().items():
-        assert _records(m) == [GOOD], (name, m.to_text())
-    # What was forged is in no cache either.
-    for name, m in w.ask(names).wait().items():
-        assert _records(m) == [GOOD], (name, m.to_text())
+
+    def good(_name, m):
+        return _records(m) == [GOOD]
+
+    for i in range(0, len(names), 8):
+        w.right(names[i : i + 8], good, lambda: w.honest(2))
+    w.right(names, good)  # what was forged is in no cache either
     assert w.flood.forged >= 20_000, w.flood.forged
     after = w.told()
     drops = {k: n - before["drops"].get(k, 0) for k, n in after["drops"].items()}
@@ -197,18 +216,19 @@ def _forged(w):
 
 def _bailiwick(w):
     names = [f"x{i}.bail." for i in range(10)] + [f"alias{i}.bail." for i in range(10)]
-    asked = w.ask(names)
-    w.honest()
-    for name, m in asked.wait().items():
-        want = [GOOD] if name[0] == "x" else ["192.0.2.30"]
-        assert _records(m) == want and EVIL not in m.to_text(), (name, m.to_text())
-    for name, m in w.ask(["www.ed.aa.", "fresh.wild.ed.aa."]).wait().items():
-        assert EVIL not in _records(m) and m.flags & dns.flags.AD, (name, m.to_text())
+
+    def good(name, m):
+        return _records(m) == ([GOOD] if name[0] == "x" else ["192.0.2.30"]) and (
+            EVIL not in m.to_text())  # fmt: skip
+
+    w.right(names, good, w.honest)
+    w.right(["www.ed.aa.", "fresh.wild.ed.aa."],
+            lambda _, m: EVIL not in _records(m) and m.flags & dns.flags.AD)  # fmt: skip
     assert not w.evil.asked, w.evil.asked[:5]
 
 
 def _nxns(w):
-    n = 20
+    n = 10
     asked = w.ask([f"x{i}.nxns." for i in range(n)])
     w.honest()
     _all_fail(asked.wait())
@@ -288,15 +308,39 @@ def _slow(w):
 def _pipelined(w):
     """RFC 7766: questions share a connection, answers come in the other order."""
     n = 30
-    for name, m in w.ask([f"x{i}.late." for i in range(n)]).wait().items():
-        assert _records(m) == [GOOD], (name, m.to_text())
+    w.right([f"x{i}.late." for i in range(n)], lambda _, m: _records(m) == [GOOD])
     print(f"late: {w.late.count('tcp')} questions on {w.late.connections} connections, "
           f"{w.late.most} at once")  # fmt: skip
-    assert w.late.most >= 5 and w.late.connections <= n // 5, w.late.connections
+    assert w.late.most >= 3 and w.late.connections <= n // 3, w.late.connections
 
 
+def _walk(w, artifacts, n):
+    """So many names of an unsigned zone: memory stays where it was after the first quarter."""
+    told = []
+    for part in range(4):
+        names = range(part * n // 4, (part + 1) * n // 4)
+        path = artifacts / "names"
+        path.write_text("".join(f"n{i}.wild.plain.aa A\n" for i in names))
+        text = w.host.run("dnsperf", "-s", w.ip, "-d", path, "-n", "1", "-q", "60", "-t", "20",
+                          timeout=900).stdout  # fmt: skip
+        found = re.search(r"NOERROR (\d+)", text)
+        assert found and int(found[1]) >= len(names) * 0.9, text
+        told.append(w.told())
+    for t in told:
+        assert t["cache"][0] <= t["cache"][1] == CACHE and t["zones"][0] <= t["zones"][1]
+        assert t["proofs"][0] <= t["proofs"][1] and t["servers"] <= 1024
+    # It was full already, and each quarter was other names.
+    assert told[0]["cache"][0] > CACHE - 5_000
+    asked = told[-1]["counts"]["dns.questions"] - told[0]["counts"]["dns.questions"]
+    assert asked >= n * 3 // 4 * 0.9
+    used = [t["used"] for t in told]
+    print(f"walk: {n} names, heap in use after each quarter {used}, {told[-1]['cache']}")
+    assert max(used[1:]) <= used[0] + 100_000, used
+
+
+@pytest.mark.timeout(600)
 def test_attacks(rig, artifacts, image):
-    w = World(rig, artifacts, image)
+    w = World(rig, artifacts, image, cache=CACHE)
     try:
         w.honest(30)
         start = w.told()
@@ -311,5 +355,16 @@ def test_attacks(rig, artifacts, image):
         print(f"memory: {grown} bytes more, {caches} of them in the caches; {end}")
         assert end["waiting"] == 0
         assert grown <= 2 * max(caches, 0) + 500_000
+        _walk(w, artifacts, 4_000)
+    finally:
+        w.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_walk(rig, artifacts, image):
+    w = World(rig, artifacts, image, cache=CACHE)
+    try:
+        _walk(w, artifacts, 20_000)
     finally:
         w.close()

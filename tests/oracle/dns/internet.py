@@ -198,12 +198,14 @@ def _run(folder, *argv):
 class Internet:
     """Makes the zones in `folder`. `anchor`: the root's DS, text. `zones` by name.
 
-    only: names of those that are made (all). root: further lines of the root zone."""
+    only: names of those that are made (all). root, leaf: further lines of the root zone, of
+    each zone with hosts."""
 
-    def __init__(self, folder, address, only=None, root=""):
+    def __init__(self, folder, address, only=None, root="", leaf=""):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.address = address
+        self._leaf = leaf
         made = [z for z in ZONES + BROKEN if only is None or z.name in only]
         self.zones = {z.name: z if z.name != "." else replace(z, extra=root) for z in made}
         self._delegations = {}
@@ -223,7 +225,7 @@ class Internet:
         for i, ip in enumerate(self._site(z)):
             lines += [f"@ NS ns{i}", f"ns{i} A {ip}"]
         if z.site == "leaves":
-            lines.append(_BODY.format(name=origin, zeros="00" * 32))
+            lines += [_BODY.format(name=origin, zeros="00" * 32), self._leaf]
         elif z.site == "tlds" and "." in z.name:
             lines.append("www A 192.0.2.70\nalias CNAME www")
         lines += [z.extra, *self._delegations.get(z.name, [])]
