@@ -21,7 +21,8 @@ PROMPT = b">>> "
 
 def _key():
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{qemu.version()}; kernel {os.uname().release}; boot {boot}; uid {os.getuid()}"
+    ours = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return f"{qemu.version()}; kernel {os.uname().release}; boot {boot}; kvm is ours {ours}"
 
 
 def _why(output):
@@ -65,7 +66,8 @@ def probe(image, accel="kvm", machine="q35", seconds=PROBE_SECONDS):
 
 
 def choose(image, say=None):
-    """ "kvm" or "tcg". `say(line)` is called when KVM is there and cannot be used."""
+    """ "kvm" or "tcg". `say(line)` is called when KVM is tried, which is once in a boot of this
+    kernel, and if it is there and cannot be used."""
     named = os.environ.get("BAREWIRE_ACCEL")
     if named:
         if named not in ("tcg", "kvm"):
@@ -79,11 +81,13 @@ def choose(image, say=None):
     except (OSError, ValueError):
         known = {}
     if known.get("key") != key:
+        if say:
+            say("trying once whether KVM runs a guest here")
         works, why = probe(image)
         known = {"key": key, "works": works, "why": why}
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(known))
         temporary.replace(path)
-    if not known["works"] and say:
-        say(f"KVM cannot run a guest here ({known['why']}); using TCG")
+        if not works and say:
+            say(f"KVM cannot ({why}); using TCG from now on")
     return "kvm" if known["works"] else "tcg"

@@ -7,6 +7,7 @@ to do about it, or "".
 
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def examine(image_of):
     if has_qemu and image:
         yield from _accelerators(image)
         yield from _machines(image)
+    yield _privileges()
     yield _tap_device()
     yield _bridge()
     yield from _tools()
@@ -109,6 +111,26 @@ def _machines(image):
         works, says = _boot(image, chosen, machine)
         yield Finding(f"machine: {machine}", OK if works else NOTE, says,
                       "" if works else "use --machine q35")  # fmt: skip
+
+
+_CAP_NET_ADMIN = 12  # capabilities(7)
+
+
+def _privileges():
+    """Who we are to the kernel: only a bridge asks."""
+    status = Path("/proc/self/status").read_text()
+    mask = int(status.split("CapEff:")[1].split()[0], 16)
+    may = "CAP_NET_ADMIN" if mask >> _CAP_NET_ADMIN & 1 else "no capability for networks"
+    try:
+        made = subprocess.run(["unshare", "-Urn", "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        made = False
+    spaces = "user namespaces" if made else "no user namespaces"
+    says = f"{'root' if os.geteuid() == 0 else f'user {os.geteuid()}'}, {may}, {spaces}"
+    if mask >> _CAP_NET_ADMIN & 1 or made:
+        return Finding("privileges", OK, says)
+    do = "sysctl kernel.unprivileged_userns_clone=1, as root, lets a user make namespaces"
+    return Finding("privileges", NOTE, f"{says}; --net bridge needs one of them", do)
 
 
 def _tap_device():

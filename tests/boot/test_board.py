@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -195,6 +196,33 @@ def test_a_trace_on_the_terminal(tmp_path):
             child.expect(r" 7-\d+  rx    seq 1 ack 1 len 5 ")
             assert s.recv(100) == b"word\n"
             child.expect(r" 7-\d+  tx    seq 1 ack 6 len 5 ")
+
+
+def test_a_machine_ends_with_the_command(tmp_path):
+    """Killed as nobody can handle it, `barewire run` leaves no QEMU that holds its port."""
+    (tmp_path / "app.py").write_text("import time\nprint('up')\nwhile True: time.sleep(1)\n")
+    argv = [*BAREWIRE, "run", str(tmp_path / "app.py"), "-p", "0:7"]
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with subprocess.Popen(argv, text=True, **pipes) as process:
+        said = ""
+        while "up" not in said.splitlines():
+            said += process.stdout.readline()
+        port = int(re.search(r"127\.0\.0\.1:(\d+) is", said)[1])
+        socket.create_connection(("127.0.0.1", port)).close()
+        process.kill()
+        assert process.stdout.read() == ""  # the last who could write has ended: QEMU
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_sigterm_is_its_own_status(tmp_path):
+    (tmp_path / "app.py").write_text("import time\nprint('up')\nwhile True: time.sleep(1)\n")
+    with running(tmp_path, "run", tmp_path / "app.py", "--net", "none") as child:
+        child.expect_exact("up")
+        os.kill(child.pid, signal.SIGTERM)
+        child.expect(pexpect.EOF)
+        child.wait()
+        assert child.exitstatus == 128 + 15
 
 
 def test_a_typo_in_trace_is_named(tmp_path):

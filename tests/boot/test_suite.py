@@ -65,7 +65,7 @@ if __name__ == "__main__":
     "test_exits.py": "import sys\nsys.exit(3)\n",
     "test_raises.py": "def test_it():\n    raise OSError(5)\n\ntest_it()\n",
     "test_syntax.py": "x = (\n",
-    "test_hangs.py": "while True:\n    pass\n",
+    "up/hangs.py": "while True:\n    pass\n",
     "test_resets.py": "import machine\nmachine.reset()\n",
     "up/same.py": "print('a')\nprint(1 + 1)\n",
     "up/same.py.exp": "a\n########\n",
@@ -83,7 +83,7 @@ EXPECTED = {
     "test_cases.py::A.test_sub": "failed", "test_cases.py::A.test_awaited": "failed",
     "test_functions.py::test_one": "passed", "test_functions.py::test_two": "failed",
     "test_ends.py": "passed", "test_exits.py": "failed", "test_raises.py": "error",
-    "test_syntax.py": "error", "test_hangs.py": "error", "test_resets.py": "error",
+    "test_syntax.py": "error", "test_resets.py": "error",
     "up/same.py": "passed", "up/other.py": "failed", "up/skips.py": "skipped",
 }  # fmt: skip
 
@@ -107,7 +107,7 @@ def folder(tmp_path):
 @pytest.mark.boot
 def test_every_kind_of_test(folder, tmp_path):
     xml, logs = tmp_path / "junit.xml", tmp_path / "logs"
-    done = barewire_test(folder, "-j2", "--timeout", 20, "--junit", xml, "--logs", logs, "--json")
+    done = barewire_test(folder, "-j2", "--junit", xml, "--logs", logs, "--json")
     assert done.returncode == 1, done.stderr
     results = json.loads(done.stdout)
     title = lambda r: f"{r['file']}::{r['name']}" if r["name"] else r["file"]
@@ -119,7 +119,7 @@ def test_every_kind_of_test(folder, tmp_path):
         ("test_cases.py::A.test_awaited", "after the await"),
         ("test_cases.py::A.test_skipped", "not today"),
         ("test_exits.py", "sys.exit(3)"), ("test_raises.py", "EIO"),
-        ("test_syntax.py", "SyntaxError"), ("test_hangs.py", "no end in 20 s"),
+        ("test_syntax.py", "SyntaxError"),
         ("test_resets.py", "the machine ended"), ("up/other.py", "-b\n+c"),
     ):  # fmt: skip
         assert words in why[name], (name, why[name])
@@ -132,8 +132,8 @@ def test_every_kind_of_test(folder, tmp_path):
     printed = tree.find(".//testcase[@name='A.test_bad']/system-out").text
     assert printed == "printed before it failed\n"
     # What a failed one leaves, and a passed one does not.
-    assert (logs / "test_hangs.py" / "console.log").is_file()
-    assert (logs / "test_hangs.py" / "net.pcap").stat().st_size > 24
+    assert (logs / "test_resets.py" / "console.log").is_file()
+    assert (logs / "test_resets.py" / "net.pcap").stat().st_size > 24
     assert not (logs / "test_ends.py").exists()
 
 
@@ -149,6 +149,8 @@ def test_words_and_the_other_ends(folder, tmp_path):
     assert "AssertionError: zero" in done.stdout
     done = barewire_test(folder, "-k", "up/pl*.py", "--net", "none")
     assert done.returncode == 1 and "ZeroDivisionError" in done.stdout
+    done = barewire_test(folder / "up" / "hangs.py", "--timeout", 2, "--net", "none")
+    assert done.returncode == 1 and "no end in 2 s" in done.stdout
     os.mkdir(tmp_path / "empty")
     done = barewire_test(tmp_path / "empty")
     assert done.returncode == 5 and "no tests in" in done.stderr

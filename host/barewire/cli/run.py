@@ -1,6 +1,7 @@
 """`barewire run` and `barewire repl`: QEMU on this terminal."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -157,6 +158,7 @@ def _bridge(stack):
 _ASK = b'{"execute": "qmp_capabilities"}\n'
 _ASK_PORTS = (b'{"execute": "human-monitor-command", "arguments": '
               b'{"command-line": "info usernet"}}\n')  # fmt: skip
+_PR_SET_PDEATHSIG = 1
 
 
 def _call(argv, fds, free_ports):
@@ -166,7 +168,11 @@ def _call(argv, fds, free_ports):
     monitor = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}"]
     monitor += ["-mon", "chardev=qmp,mode=control"]
     fds = [*fds, theirs.fileno()]
-    process = subprocess.Popen([*argv, *monitor], pass_fds=fds)
+    prctl = ctypes.CDLL(None).prctl
+    process = subprocess.Popen(
+        [*argv, *monitor], pass_fds=fds,
+        preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # nobody else would end it
+    )  # fmt: skip
     theirs.close()
     answers = []
     reader = threading.Thread(target=_read, args=(ours, answers), daemon=True)
