@@ -5,7 +5,7 @@ FORMATS ?= elf$(if $(filter-out repl,$(IMAGE)), iso disk)
 BUILD_PY = PYTHONPATH=host python3 -m barewire.build
 .DEFAULT_GOAL := help
 
-.PHONY: image mpy-cross loc clean
+.PHONY: image mpy-cross unix-port loc clean
 
 image: ## build build/barewire.elf; IMAGE=name: ELF, ISO and disk in build/name (FORMATS="elf iso disk")
 	@$(if $(filter iso disk,$(FORMATS)),scripts/ensure media)
@@ -14,10 +14,13 @@ image: ## build build/barewire.elf; IMAGE=name: ELF, ISO and disk in build/name 
 mpy-cross: ## build MicroPython's cross compiler only
 	@$(BUILD_PY) --mpy-cross
 
+unix-port: ## build MicroPython's unix port: the stack without QEMU (host/unixport/run.py)
+	@$(BUILD_PY) --unix-port
+
 loc: ## count the lines of C and assembly of our own
 	@$(BUILD_PY) --loc
 
 clean: ## delete what was built; what was fetched stays
-	@rm -rf build/firmware build/images build/mpy-cross build/barewire.* build/*/barewire.* build/media dist
+	@rm -rf build/firmware build/images build/mpy-cross build/unix-port build/barewire.* build/*/barewire.* build/media dist
 
 include $(wildcard mk/*.mk)

@@ -166,6 +166,20 @@ def mpy_cross(tree, jobs=1):
     return os.path.join(out, "mpy-cross")
 
 
+def unix_port(tree, jobs=1):
+    """Build MicroPython's unix port, unmodified, from the same tree and return its path.
+
+    With asyncio and ffi (which needs libffi-dev), without what the source package leaves out."""
+    out = os.path.join(TOP, "build", "unix-port")
+    args = ["-C", os.path.join(tree, "ports", "unix"), "-j%d" % jobs, "BUILD=" + out]
+    args += ["MICROPY_PY_%s=0" % part for part in ("BTREE", "SSL", "BLUETOOTH")]
+    args += ["MICROPY_SSL_AXTLS=0", "MICROPY_MPYCROSS=" + mpy_cross(tree, jobs)]
+    args += ["FROZEN_MANIFEST=" + os.path.join(tree, "extmod", "asyncio", "manifest.py")]
+    args += ["MPY_LIB_DIR=" + tree]  # not in the package; nothing of it is frozen
+    _make(args, "building MicroPython's unix port")
+    return os.path.join(out, "micropython")
+
+
 def loc():
     """Lines of C and assembly of our own, by file, with the sum."""
     folder = os.path.join(TOP, "firmware")
@@ -232,18 +246,20 @@ def main():
     )
     parser.add_argument("--loc", action="store_true", help="count the lines of C and assembly")
     parser.add_argument("--mpy-cross", action="store_true", help="build mpy-cross only")
+    parser.add_argument("--unix-port", action="store_true", help="build MicroPython's unix port")
     parser.add_argument("-j", "--jobs", type=int)
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     try:
         if args.loc:
             loc()
-        elif args.mpy_cross:
+        elif args.mpy_cross or args.unix_port:
             work = os.path.join(TOP, "build")
+            make = mpy_cross if args.mpy_cross else unix_port
             with _alone(work):
                 tree = os.environ.get("MICROPYTHON_DIR") or micropython(work)
-                cross = mpy_cross(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)
-            print(os.path.relpath(cross))
+                made = make(os.path.abspath(tree), args.jobs or os.cpu_count() or 1)
+            print(os.path.relpath(made))
         else:
             formats = (args.formats or ("elf" if args.image == "repl" else "elf iso disk")).split()
             if unknown := set(formats) - {"elf", "iso", "disk"}:

@@ -3,11 +3,12 @@
     python -m tests.bench [--pairs 5] [--row WORD]... [--only barewire] [--platform pc-e1000]
     python -m tests.bench --instructions [--row WORD]...   costs in guest instructions, see there
     python -m tests.bench --native      our machine code on this silicon beside OpenSSL's
+    python -m tests.bench --host        the stack without QEMU, beside the kernel's and PyTCP
+    python -m tests.bench --curves      goodput against the number of connections and against loss
 
-Prints a table and writes build/bench/bench.json. Nothing here passes or fails.
+Prints a table and writes build/bench/bench.json and .svg. Nothing here passes or fails.
 """
 
-import json
 import statistics
 
 import click
@@ -15,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from barewire.lab import Lab
-from barewire.paths import build_dir
 from barewire.platform import DEFAULT, PLATFORMS
-from tests.bench import dns, http, instructions, tls
+from tests.bench import curves, dns, host, http, instructions, tls, traffic
 from tests.bench.peers import Barewire, Linux
+from tests.bench.record import write
 from tests.bench.rows import ROWS
 
 
@@ -31,7 +32,9 @@ from tests.bench.rows import ROWS
               help="the machine and the network card of both guests")  # fmt: skip
 @click.option("--native", is_flag=True, help="our machine code on this silicon beside OpenSSL's")
 @click.option("--instructions", "count", is_flag=True, help="costs in guest instructions")
-def main(pairs, words, only, mem, platform, native, count):
+@click.option("--host", "on_host", is_flag=True, help="the stack without QEMU, and its peers")
+@click.option("--curves", "plots", is_flag=True, help="goodput against connections and loss")
+def main(pairs, words, only, mem, platform, native, count, on_host, plots):
     """Measure, and print what came out."""
     out = Console()
     if native:
@@ -40,7 +43,13 @@ def main(pairs, words, only, mem, platform, native, count):
     if count:
         instructions.main(out, words, platform)
         return
-    every = ROWS + tls.ROWS + http.ROWS + dns.ROWS
+    if on_host:
+        host.main(out, pairs, words)
+        return
+    if plots:
+        curves.main(out, pairs, words, mem, platform)
+        return
+    every = ROWS + traffic.ROWS + tls.ROWS + http.ROWS + dns.ROWS
     rows = [r for r in every if not words or any(w in r[0] for w in words)]
     kinds = [k for k in (Barewire, Linux) if only in (None, k.name)]
     figures = {r[0]: {k.name: [] for k in kinds} for r in rows}
@@ -75,11 +84,7 @@ def _report(out, rows, kinds, figures, platform):
         table.add_row(name, unit, *cells, ratio)
         record.append({"row": name, "unit": unit, "better": better, **figures[name]})
     out.print(table)
-    folder = build_dir() / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ("bench.json" if platform == DEFAULT else f"bench-{platform}.json")
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    out.print(f"written: {path.relative_to(build_dir().parent)}")
+    write(out, "bench" if platform == DEFAULT else f"bench-{platform}", record)
 
 
 main()

@@ -17,7 +17,7 @@ from barewire.paths import build_dir, default_image
 from tests.bench import linux_image
 
 SINK_PORT, SOURCE_PORT, ECHO_PORT, HTTP_PORT, IPERF_PORT = 5001, 5002, 8001, 8000, 5201
-ORDER_PORT = 5010
+ORDER_PORT, ECHO_UDP_PORT = 5010, 8003
 HERE = Path(__file__).parent
 
 
@@ -37,11 +37,11 @@ class Barewire:
 
     name = "barewire"
 
-    def __init__(self, lab, mem=512, platform=None, accel=None):
+    def __init__(self, lab, mem=512, platform=None, port=None, accel=None):
         self.address = lab.address(20)
         net = f"{self.address}/{lab.subnet.prefixlen}"
         self._guest = Guest(
-            net=lab.tap(), mem=mem, append={"ip": net}, platform=platform, use_accel=accel
+            net=port or lab.tap(), mem=mem, append={"ip": net}, platform=platform, use_accel=accel
         )
 
     def __enter__(self):
@@ -74,14 +74,14 @@ class Linux:
 
     name = "linux"
 
-    def __init__(self, lab, mem=512, platform=None):
+    def __init__(self, lab, mem=512, platform=None, port=None):
         if platforms.find(platform).virtio:
             kernel, initrd = linux_image.build(build_dir() / "linux")
         else:
             folder = build_dir() / "linux-full"
             kernel, initrd = linux_image.build(folder, linux_image.FULL_KERNEL)
         self.address = lab.address(30)
-        port = lab.tap()
+        port = port or lab.tap()
         self._fds = port.pass_fds
         argv = qemu.command_line(
             kernel, accel=accel.choose(default_image()), platform=platform, mem=mem, net=[port],
@@ -129,7 +129,8 @@ class Linux:
 
 
 _NGINX = (
-    "echo 'user root; events { worker_connections 512; } http { access_log off; sendfile on; "
+    "echo 'user root; worker_rlimit_nofile 4096; events { worker_connections 2048; } "
+    "http { access_log off; sendfile on; "
     "keepalive_requests 1000000; server { listen 80; root /tmp/www; "
     'location = /small { return 200 "' + "x" * 100 + "\"; } } }' > /tmp/nginx.conf"
 )

@@ -1,7 +1,7 @@
 """The peer's servers, in CPython inside the Linux guest: asyncio HTTP, echo and sink.
 
 python3 serve.py HTTP_PORT: answers every request with 100 bytes, keep-alive;
-HTTP_PORT + 1 echoes; HTTP_PORT + 2 swallows.
+HTTP_PORT + 1 echoes; HTTP_PORT + 2 swallows; HTTP_PORT + 3 echoes datagrams.
 """
 
 import asyncio
@@ -38,11 +38,20 @@ class Sink(asyncio.Protocol):
     pass
 
 
+class EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
+
+
 async def main(port):
     loop = asyncio.get_running_loop()
     await loop.create_server(Http, "0.0.0.0", port, backlog=1024)
     await loop.create_server(Echo, "0.0.0.0", port + 1, backlog=1024)
     await loop.create_server(Sink, "0.0.0.0", port + 2, backlog=1024)
+    await loop.create_datagram_endpoint(EchoDatagrams, ("0.0.0.0", port + 3))
     await asyncio.Event().wait()
 
 
