@@ -17,7 +17,8 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 #define MICROPY_ENABLE_GC (1)
 #define MICROPY_ENABLE_PYSTACK (1)
 #define MICROPY_STACK_CHECK_MARGIN (16 * 1024)
-#define MICROPY_ALLOC_GC_STACK_SIZE (1024)
+// A collection that finds more pointers in one object than this looks at the whole heap again.
+#define MICROPY_ALLOC_GC_STACK_SIZE (8192)
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_ALLOC_PATH_MAX (256)
 

@@ -4,6 +4,7 @@ firmware/main.c imports this at each start. Each step is a function; `main()` at
 end reads as the list of them. What the prompt does not need is not imported here.
 """
 
+import gc
 import os
 import sys
 
@@ -15,6 +16,9 @@ from stack import config, crypto, files
 
 # How long a boot waits for an address before the prompt appears without one.
 _LEASE_WAIT_US = const(2000000)
+# Bytes allocated between two collections: a pause grows with the heap that was touched since the
+# last one (about 1 million instructions a MB), and a large heap would be touched whole.
+_COLLECT_EVERY = const(4 << 20)
 
 
 def say(text):
@@ -346,6 +350,7 @@ def share_prompt(cfg, say):
 
 
 def main(hw):
+    gc.threshold(_COLLECT_EVERY)
     micropython.alloc_emergency_exception_buf(256)
     cfg, fw_cfg = read_config(hw, say)
     devices = find_devices(hw, cfg, fw_cfg, say)

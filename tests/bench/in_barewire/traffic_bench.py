@@ -1,5 +1,6 @@
 # UDP and a stream both ways in Barewire, called by tests/bench/{traffic,curves}.py.
 import asyncio
+import gc
 import select
 import socket
 
@@ -129,3 +130,23 @@ def streams(port):
     """Serve an endless stream to whoever connects, and nothing else from then on."""
     asyncio.create_task(_soon(port))
     return "started"
+
+
+def pause():
+    """The longest of nine collections now, in microseconds."""
+    worst = 0
+    for _ in range(9):
+        began = hw.ticks_us()
+        gc.collect()
+        worst = max(worst, hw.ticks_us() - began)
+    return worst
+
+
+def churn(size=1500, total=16 << 20):
+    """The longest time that one allocation took, in microseconds, of 16 MB of them."""
+    worst = 0
+    for _ in range(total // size):
+        began = hw.ticks_us()
+        bytearray(size)
+        worst = max(worst, hw.ticks_us() - began)
+    return worst
