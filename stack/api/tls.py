@@ -3,7 +3,7 @@
     s = net.tls.connect("example.org", 443)              verified by Mozilla's roots
     context = net.tls.context(pins=[pin], alpn=["h2"])   or server=True, certificate=, key=
     net.tls.info(s)   net.tls.export(s, label, context, n)   net.tls.update_key(s)
-    net.tls.key_log("/keys.log")     net.tls.pin(pem)     net.tls.roots
+    net.tls.key_log("/keys.log")     net.tls.pin(pem)     net.tls.trust(root)
 
 Options of `context`, besides those of stack/tls/config.py:
 
@@ -70,6 +70,19 @@ def default_roots():
             index = f.read()
         _roots = RootFile(_read_root, index)
     return _roots
+
+
+def trust(root):
+    """Trust this root too, a path or PEM or DER, where a program names none of its own."""
+    global _roots
+    from stack.api import ssl
+    from stack.tls.x509.store import Roots, Several
+
+    more = Roots()
+    if not more.add(root if _is_pem(root) else ssl._content(root)):
+        raise ValueError("invalid cert: neither PEM nor DER")
+    _roots = Several((default_roots(), more))
+    _http_contexts.clear()
 
 
 def _read_root(at, n):
