@@ -62,6 +62,22 @@ def fetch(name):
     return found[0]
 
 
+def unpacked(package, program):
+    """The Path of a program in a Debian package that is not to be installed: chrony would put out
+    the clock service that the machine has."""
+    place = build_dir() / "programs" / package
+    found = place / program
+    if not found.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        argv = ["apt-get", "download", package]
+        done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=120)
+        debs = sorted(place.glob("*.deb"))
+        if done.returncode or not debs:
+            pytest.fail(f"{package} could not be fetched: {done.stderr[-500:]}")
+        subprocess.run(["dpkg-deb", "-x", debs[-1], place], check=True)
+    return found
+
+
 def sources(name):
     """{path: bytes} of a package's Python files, as they would lie in a board's /lib."""
     path = fetch(name)

@@ -4,12 +4,10 @@ Which they are: tests/boot/programs.py. The code here is what their README files
 imports them from its /app and uses them.
 """
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -19,7 +17,7 @@ from tests.vectors.tls.identities import HOST
 
 pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.timeout(400)]
 
-SETUP = f"""
+SETUP = """
 import gc, net, os
 def fresh():
     gc.collect()
