@@ -26,8 +26,14 @@ class _Term(io.IOBase):
     def __init__(self, stream):
         self.stream = stream
         self._typed = b""
+        self._writing = False
+        self._missed = False
+        self._behind = b""  # what callbacks print in the middle of a write
 
     def fill(self):
+        if self._writing:  # a WebSocket is blocking while it writes, for reads too
+            self._missed = True
+            return
         one = bytearray(1)
         while len(self._typed) < _TYPED_MAX and self.stream.readinto(one):
             if not hw.interrupt(one[0]):
@@ -46,7 +52,21 @@ class _Term(io.IOBase):
             hw.unlock()
 
     def write(self, buf):
-        return self.stream.write(buf)
+        if self._writing:
+            self._behind += buf
+            return len(buf)
+        self._writing = True
+        try:
+            n = self.stream.write(buf)
+            while self._behind:
+                behind, self._behind = self._behind, b""
+                self.stream.write(behind)
+        finally:
+            self._writing = False
+        if self._missed:
+            self._missed = False
+            self.fill()
+        return n
 
     def ioctl(self, request, arg):
         if request == _CLOSE:
