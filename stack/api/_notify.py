@@ -23,11 +23,11 @@ class Notifier:
     def wake(self, _endpoint):
         s = self._socket
         if not self._scheduled and s._ep is not None and s.events() & _READABLE:
+            self._scheduled = True  # first: the call may come before schedule has returned
             try:
                 micropython.schedule(self._call, None)
-                self._scheduled = True
             except RuntimeError:
-                pass  # the program is behind with its callbacks: the next event asks again
+                self._scheduled = False  # the program is behind: the next event asks again
 
     def _run(self, _):
         self._scheduled = False

@@ -4,9 +4,12 @@ pip does not take many of them: MicroPython's packages have no setup.py. What wa
 build/programs. `files(...)` is the tree that a guest gets as its /app.
 """
 
+import hashlib
+import json
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -60,6 +63,46 @@ def fetch(name):
             pass  # another worker was as quick
         found = list(place.glob("*.*"))
     return found[0]
+
+
+def mip_index(folder, *names):
+    """Lay out packages in `folder` as MicroPython's index has them, for abi 6 and as source.
+
+    {name: [the files' paths]}. folder/package/ABI/NAME/VERSION.json, folder/file/HH/HASH."""
+    made = {}
+    for name in names:
+        short = name.removeprefix("micropython-").replace("-", ".")
+        for abi, end in (("6", ".mpy"), ("py", ".py")):
+            hashes = []
+            for path, data in sources(name).items():
+                data = data if abi == "py" else compiled(data, path)
+                digest = hashlib.sha256(data).hexdigest()[:8]
+                target = folder / "file" / digest[:2] / digest
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+                hashes.append([path.removesuffix(".py") + end, digest])
+            where = folder / "package" / abi / short
+            where.mkdir(parents=True, exist_ok=True)
+            said = {"v": 1, "version": VERSIONS[name], "hashes": hashes}
+            if name == "micropython-umqtt-robust":
+                said["deps"] = [["umqtt.simple", "latest"]]
+                hashes[:] = [h for h in hashes if "simple" not in h[0]]
+            for version in ("latest", VERSIONS[name]):
+                (where / f"{version}.json").write_text(json.dumps(said))
+            made[short] = [h[0] for h in hashes]
+    return made
+
+
+def compiled(source, name="x.py", *options, tool=None):
+    """The .mpy of source (bytes), by the build's mpy-cross or another `tool`."""
+    with tempfile.TemporaryDirectory() as folder:
+        py, mpy = Path(folder) / Path(name).name, Path(folder) / "out.mpy"
+        py.write_bytes(source)
+        tool = tool or build_dir() / "mpy-cross" / "mpy-cross"
+        argv = [tool, "-s", name, *options, "-o", mpy, py]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return mpy.read_bytes()
 
 
 def unpacked(package, program):
