@@ -117,7 +117,7 @@ class Guest:
         """Boot. Returns self."""
         pipe = self.console_kind == "stdio"
         log = self.logs / "console.log"
-        kind = "stdio,signal=off" if pipe else "pty"
+        kind = "stdio,signal=off" if pipe else self.console_kind
         serial = ["-chardev", f"{kind},id=com1,logfile={log}", "-serial", "chardev:com1"]
         self._errors = self.logs / "qemu.log"
         self._errors.unlink(missing_ok=True)
