@@ -2,8 +2,8 @@
 
 A name inside is its uncompressed wire form, bytes: b"\\x07example\\x04test\\x00". Where names
 are compared it is in lower case, which `wire.lower()` gives: a length byte is below 64, so no
-letter looks like one. Text has no final dot; a byte that is not plain is written \\DDD and a
-dot inside a label \\. (RFC 1035, section 5.1).
+letter looks like one. Text has no final dot; a byte that is not plain is written \\DDD, and what
+means something in a zone file has a \\ before it, such as a dot inside a label (RFC 1035, 5.1).
 
 Not implemented: IDNA (names come in their xn-- form).
 """
@@ -53,12 +53,17 @@ def to_text(wire):
 
 @micropython.viper
 def _plain(buf, pos: int, n: int, dot: int) -> int:
-    """1 if n bytes from pos on are visible ASCII, none of them a backslash or `dot`."""
+    """1 if n bytes from pos on are visible ASCII, and nothing that a zone file means something
+    by: none of \\ " ( ) ; @ $, nor `dot`. RFC 1035, section 5.1.
+    """
     p = ptr8(buf)
     end = pos + n
     while pos < end:
         ch = p[pos]
-        if ch < 33 or ch > 126 or ch == 92 or ch == dot:
+        if ch < 36 or ch > 126 or ch == 92 or ch == dot:
+            if ch != 33 and ch != 35:
+                return 0
+        if ch == 36 or ch == 40 or ch == 41 or ch == 59 or ch == 64:
             return 0
         pos += 1
     return 1
@@ -105,7 +110,7 @@ def _label_text(buf, pos, n):
     out = ""
     for i in range(pos, pos + n):
         ch = buf[i]
-        if ch == 46 or ch == 92:
+        if ch in b'\\."();@$':
             out += "\\" + chr(ch)
         elif 33 <= ch <= 126:
             out += chr(ch)

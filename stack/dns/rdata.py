@@ -240,14 +240,23 @@ def decode(type, rdata):
 
 
 def text(type, rdata):
-    """Presentation, as in a zone file; an unknown type as \\# (RFC 3597, section 5)."""
+    """Presentation, as in a zone file; an unknown type, or nonsense in a known one, as \\#
+    (RFC 3597, section 5).
+    """
     if type not in _LAYOUT:
-        return "\\# %d %s" % (len(rdata), _hex(rdata))
+        return _raw_text(rdata)
     v = values(type, rdata)
     special = _TEXT.get(type)
     if special is not None:
-        return special(v)
+        try:
+            return special(v)
+        except (ProtocolError, ValueError):
+            return _raw_text(rdata)
     return " ".join([_word(x) for x in v])
+
+
+def _raw_text(rdata):
+    return "\\# %d %s" % (len(rdata), _hex(rdata))
 
 
 def _word(x):

@@ -52,6 +52,29 @@ def test_resolve():
         assert len(w.host.udp.endpoints()) == 1
 
 
+def test_who_is_asked():
+    from stack.api import dns
+
+    with World() as w:
+        assert dns.servers() == ["1.1.1.1", "8.8.8.8"]  # nobody has said anything
+        w.host._static_dns = [0x0A000001]
+        assert dns.servers() == ["10.0.0.1"]
+        dns.use(["10.0.0.2", "10.0.0.3"])
+        assert dns.servers() == ["10.0.0.2", "10.0.0.3"]
+        for bad in ("tls://", "10.0.0.300", "name.test", ["10.0.0.1", "tls://10.0.0.1"]):
+            try:
+                dns.use(bad)
+                raise AssertionError(bad)
+            except ValueError:
+                pass
+        assert dns.servers() == ["10.0.0.2", "10.0.0.3"]
+        dns.use(None)
+        assert dns.servers() == ["10.0.0.1"]
+        assert dns.search() == []
+        assert dns.search(["lan"], ndots=2) == ["lan"] and w.rt.resolver.ndots == 2
+        assert dns.search("dhcp") == []
+
+
 def test_resolve_fails():
     with World() as w:
         dns.servers(["127.0.0.1"])

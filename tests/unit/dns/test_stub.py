@@ -2,7 +2,7 @@
 
 from stack.core.timers import NEVER
 from stack.dns import hosts, message
-from stack.dns.cache import Cache
+from stack.dns.cache import BYTES_MAX, Cache, _size
 from stack.dns.name import to_wire
 from stack.dns.stub import TCP, TIMEOUT, UDP, Resolver
 
@@ -319,3 +319,29 @@ def test_cache_bounds():
     c.put("neg", 1, 3, [], 86400, 0)
     assert c.get("neg", 1, 3601 * S) is None
     assert len(Cache(3).list(0)) == 0
+
+
+def test_the_cache_is_bounded_in_bytes():
+    """However large answers are; and what it counts is what it holds."""
+    c = Cache()
+    rng = Rng()
+    for i in range(3000):
+        seed = rng(3)
+        name = "n%d.test" % (seed[0] + i % 40)
+        data = bytes(seed[1] * 4)
+        n = 1 + (seed[2] & 7)
+        records = [message.Record(name, 16, 1, 300, data, data) for _ in range(n)]
+        if seed[2] & 64:
+            records = []
+        c.put(name, 16, 0, records, 1 + (i & 63), i * S)
+        if seed[2] & 16:
+            c.get("n%d.test" % seed[0], 16, i * S)
+        assert c.bytes <= BYTES_MAX and len(c) <= 128
+    assert c.bytes == sum([_size(k[0], e[3]) for k, e in c._map.items()])
+    assert len(c) > 10
+    c.clear()
+    assert c.bytes == 0
+    # What alone would fill it is not kept.
+    big = [message.Record("a.test", 16, 1, 300, b"", bytes(4000)) for _ in range(40)]
+    c.put("a.test", 16, 0, big, 300, 0)
+    assert len(c) == 0 and c.bytes == 0
