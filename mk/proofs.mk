@@ -2,7 +2,7 @@
 
 .PHONY: fuzz snapshots test-slow
 
-fuzz: deps-test ## TCP under programs of lies (ARGS="--seconds 600 --jobs 2 --executions 5000000 --grow")
+fuzz: deps-test ## TCP under programs of lies; DNS messages (ARGS="--target dns"; ARGS="--seconds 600 --jobs 2 --executions 5000000 --grow")
 	@PYTHONPATH=host:host/shim:. $(VENV)/python -m tests.fuzz $(ARGS)
 
 snapshots: deps-test ## write tests/tcp/MUSTS.md and tests/sim/goodput.txt anew; the diff is yours to judge
