@@ -191,7 +191,7 @@ class Channel:
             _wake(done)
         if e.error:
             raise OSError(e.error)
-        if e.eof or e.events() & POLLHUP:
+        if e.eof() or e.events() & POLLHUP:
             raise OSError(errors.ECONNRESET)
         if not len(self.pipe) and self._idle_at == NEVER:
             self._rest(now + IDLE_US)

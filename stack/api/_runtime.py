@@ -70,7 +70,8 @@ class Runtime:
         host = self.host
         for device in self._noisy:
             device.on_interrupt()
-        self.put_off = False
+        if self.put_off:
+            self.put_off = False
         host.poll(self.now())
         self._timer(host.poll_at())
         self._countdown -= 1
@@ -90,7 +91,8 @@ class Runtime:
     def kick(self, now):
         """After a call that gave the stack something to send or to wait for; under the lock."""
         host = self.host
-        self.put_off = False
+        if self.put_off:
+            self.put_off = False
         host.flush(now)
         at = host.poll_at()
         if at <= now:

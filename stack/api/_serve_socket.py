@@ -77,7 +77,7 @@ class SocketStream:
                         if e.ready:
                             self._send_soon(rt, now)
                         return bytes(rt.scratch_view[:got])
-                    if e.eof or e.error or e.events() & POLLHUP:
+                    if e.eof() or e.error or e.events() & POLLHUP:
                         self._rung = True
                         return b""
                 # Under the lock: nothing comes between the look and the wait for it.

@@ -306,6 +306,11 @@ if hw is not None:
             reading = asyncio.create_task(read())
             await asyncio.sleep_ms(5)
             assert stream._reader is not None
+            hw.lock()
+            stream.wake(None)  # for nothing: there is nothing to read, and no end
+            hw.unlock()
+            await asyncio.sleep_ms(5)
+            assert stream._reader is not None and not reading.done()
             stream.abort()
             assert await reading == b"" and await read() == b""
             try:
