@@ -15,6 +15,7 @@ from micropython import const
 
 from stack.core import errors
 from stack.core.errors import POLLHUP
+from stack.transport.tcp.states import ESTABLISHED
 
 _PIECE = const(8192)
 # What is written while other tasks are ready to run waits for them so long, at most.
@@ -33,7 +34,7 @@ class SocketStream:
         self._drained = None
         self._reader = self._writer = None  # tasks that wait
         self._rung = True  # something has happened since there was last nothing to read
-        self._records = not hasattr(e, "rcv")  # TLS: there may be more than was read
+        self._below = getattr(e, "_below", e)  # TLS's connection
         self._queue = core._task_queue
         self._poller = core._io_queue.poller
         if e is not None:
@@ -72,9 +73,14 @@ class SocketStream:
                     now = rt.now()
                     got = e.recv_into(rt.scratch, 0, _PIECE, now)
                     if got:
-                        if got == _PIECE or self._records:
+                        below = self._below
+                        if (
+                            got == _PIECE
+                            or below.state != ESTABLISHED  # its end is told by no wake any more
+                            or (e is not below and e.more())
+                        ):
                             self._rung = True
-                        if e.ready:
+                        if below.ready:
                             self._send_soon(rt, now)
                         return bytes(rt.scratch_view[:got])
                     if e.eof() or e.error or e.events() & POLLHUP:

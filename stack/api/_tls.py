@@ -118,9 +118,8 @@ class TlsEndpoint:
 
     # A connection's face.
 
-    @property
-    def ready(self):
-        return self._below.ready
+    # `ready` is the connection's below, by __getattr__: with a property in its class each store
+    # to an instance costs MicroPython three look-ups more.
 
     def recv_len(self):
         return self._left
@@ -162,6 +161,10 @@ class TlsEndpoint:
         self._off = at + n
         self._left = left - n
         return n
+
+    def more(self):
+        """Whether there may be something to read of which no wake will tell."""
+        return self._left or self._below.recv_len() or self.machine.unread()
 
     def find(self, byte, n):
         """How many bytes of plaintext, of n at most, go up to and with `byte` (bytes of one)."""

@@ -44,7 +44,11 @@ MICROPYTHON = sys.implementation.name == "micropython"
 
 if MICROPYTHON:
     now_ms = time.ticks_ms
+    _seconds = time.time
 else:
+
+    def _seconds():
+        return int(time.time())
 
     def now_ms():
         return int(time.monotonic() * 1000)
@@ -59,7 +63,7 @@ class _Date:
         self.line = b""
 
     def now(self):
-        t = int(time.time())
+        t = _seconds()
         if t != self.at:
             self.at = t
             self.text = dates.format(t)
@@ -107,7 +111,7 @@ class Response:
 
     def whole(self):
         """Head and body for HTTP/1.1 on a connection that is kept; kept for the next time."""
-        now = date.now().line
+        now = date.line if date.at == _seconds() else date.now().line
         if self._at is not now or self._of is not self.body:
             self._whole = self.head(True) + self.body
             self._at = now
@@ -171,14 +175,22 @@ class Request:
     def __repr__(self):
         return "<Request %s %s>" % (self.method, self.target)
 
-    @property
-    def scheme(self):
-        return self._x.connection.scheme
-
-    @property
-    def peer(self):
-        """(address, port) of the client, or None."""
-        return self._x.connection.peer
+    # No properties: with one in its class each store to an instance costs MicroPython three
+    # look-ups more.
+    def __getattr__(self, name):
+        """scheme, peer ((address, port) of the client, or None), path (escapes undone; ValueError
+        where they are none), query, args (the query as a dict; the last of a name holds)."""
+        if name == "path":
+            return _url.decode(self._split()[0])
+        if name == "query":
+            return self._split()[1]
+        if name == "args":
+            return _url.parse_query(self._split()[1])
+        if name == "scheme":
+            return self._x.connection.scheme
+        if name == "peer":
+            return self._x.connection.peer
+        raise AttributeError(name)
 
     def _split(self):
         t = self.target
@@ -188,20 +200,6 @@ class Request:
             t = t[i:] if i >= 0 else "/"
         path, _, query = t.partition("?")
         return path, query
-
-    @property
-    def path(self):
-        """The path, escapes undone. ValueError where they are none."""
-        return _url.decode(self._split()[0])
-
-    @property
-    def query(self):
-        return self._split()[1]
-
-    @property
-    def args(self):
-        """The query as a dict; the last of a name holds."""
-        return _url.parse_query(self.query)
 
     async def read(self):
         return await self._x.read()

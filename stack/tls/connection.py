@@ -121,6 +121,11 @@ class Connection:
                 self._fail(TlsError(e.code, e.reason))
         raise self.error
 
+    def unread(self):
+        """Whether next_event might give something without more bytes from the transport."""
+        w = self._reader.window
+        return w.end > w.start or len(self._events) > 0
+
     def _next_event(self):
         while True:
             if self._events:

@@ -264,7 +264,7 @@ if hw is not None:
             reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
             c, peer = listener.accept()
             stream = SocketStream(c, peer)
-            stream._ep = Locked(stream._ep, calls)
+            stream._ep = stream._below = Locked(stream._ep, calls)
             served = asyncio.create_task(server.take(stream, "http"))
             for _ in range(3):
                 assert await get(writer, reader, b"/") == b"hello"
@@ -277,7 +277,7 @@ if hw is not None:
             await writer.wait_closed()
             listener.close()
 
-        asyncio.run(main())
+        asyncio.run(asyncio.wait_for(main(), 60))
         assert calls["recv_into"] >= 4 and calls["send"] > 4, calls
 
     def test_a_stream_of_httpd_is_cancelled_and_aborted():
@@ -319,6 +319,30 @@ if hw is not None:
             except OSError as e:
                 assert e.errno == 32
             client.close()
+            listener.close()
+
+        asyncio.run(main())
+
+    def test_an_end_that_came_with_the_last_bytes():
+        from stack.api._serve_socket import SocketStream
+
+        async def main():
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(4)
+            client = socket.socket()
+            client.connect(listener.getsockname())
+            stream = SocketStream(*listener.accept())
+            client.write(b"the last bytes")
+            client.close()
+            await asyncio.sleep_ms(20)
+
+            async def read():
+                return await stream.read()
+
+            assert await read() == b"the last bytes"
+            assert await asyncio.wait_for(read(), 10) == b""
+            stream.close()
             listener.close()
 
         asyncio.run(main())
