@@ -12,6 +12,7 @@ _STREAM = const(1)  # socket.SOCK_STREAM
 # Requests of MicroPython's C code to a stream.
 _POLL = const(3)
 _CLOSE = const(4)
+_POLLNVAL = const(32)
 
 
 class Pollable(io.IOBase):
@@ -56,6 +57,8 @@ class Pollable(io.IOBase):
         """What has the socket's events now."""
         e = self._ep
         if e is None:
+            if self._closed:
+                return _CLOSED
             return _UNCONNECTED if self._type == _STREAM else _UNBOUND
         return e
 
@@ -157,6 +160,7 @@ class _Fixed:
 # As Linux: nothing to read, writing fails at once.
 _UNCONNECTED = _Fixed(POLLOUT | POLLHUP)
 _UNBOUND = _Fixed(POLLOUT)
+_CLOSED = _Fixed(_POLLNVAL)
 
 
 class _Wakers:

@@ -13,7 +13,7 @@ from stack.api import _runtime
 from stack.core.errors import POLLERR, POLLHUP, POLLIN, POLLOUT
 from stack.core.timers import NEVER
 
-_ALWAYS = const(24)  # POLLERR | POLLHUP
+_ALWAYS = const(56)  # POLLERR | POLLHUP | POLLNVAL: it was closed
 _ONESHOT = const(1)
 # A stream that is not ours may become ready without any event; look at it this often.
 _OTHERS_US = const(50000)
@@ -216,7 +216,7 @@ class poll:
         ask = getattr(self._rt.hw, "poll", None)
         for other in list(self._others.values()):
             obj, mask = other
-            ev = ask(obj, mask | _ALWAYS) if ask else obj.ioctl(3, mask | _ALWAYS)
+            ev = ask(obj, mask) if ask else obj.ioctl(3, mask)
             if ev:
                 ready.append((obj, ev))
                 if flags & _ONESHOT:

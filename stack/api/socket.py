@@ -352,6 +352,9 @@ class socket(Transfer):
         self._closed = True
         e = self._ep
         if e is None:
+            if self._waker is not None:
+                self._follow()
+                self._waker.wake(None)
             return
         rt = self._rt
         rt.lock()
