@@ -322,6 +322,8 @@ def run_main(hw, cfg, app, runtime, kept=False):
     kind, what = find_main(cfg, app, kept)
     runtime.in_main = True
     try:
+        if kept and files.is_file("/boot.py"):
+            run("file", "/boot.py")
         ran = run(kind, what)
     except SystemExit:
         raise  # firmware/main.c ends the machine with its status

@@ -31,12 +31,13 @@ def test_files_are_there_at_the_next_boot(rig, artifacts):
     guest.exec("import os\nos.mkdir('/lib')")
     guest.put("/lib/kept.py", b"X = 42")
     guest.put("/data", data)
-    guest.put("/main.py", b"import kept\nprint('main says', kept.X)")
+    guest.put("/boot.py", b"first = 'boot'")
+    guest.put("/main.py", b"import kept\nprint(first, 'and main say', kept.X)")
     guest.kill()
     guest = rig.guest(disk=disk, **OFFLINE)
-    assert b"main says 42" in guest.child.before
+    assert b"boot and main say 42" in guest.child.before
     assert guest.get("/data") == data
-    guest.exec("import os\nos.remove('/main.py')")
+    guest.exec("import os\nos.remove('/main.py')\nos.remove('/boot.py')")
     assert set(guest.eval("os.listdir('/')")) - {"etc/ssl", "vda1"} == {"data", "lib"}
 
 

@@ -20,7 +20,7 @@ PATTERNS = (
     "extmod/asyncio_*", "extmod/select_*", "extmod/socket_*", "extmod/hashlib_*",
     "extmod/websocket_*", "extmod/machine_*", "extmod/ticks_*", "extmod/time_*",
     "extmod/deflate_*", "extmod/framebuf*", "extmod/random_*", "extmod/json_load*",
-    "net_hosted/a*",
+    "extmod/cryptolib_*", "net_hosted/a*",
 )  # fmt: skip
 NOT = {
     "asyncio_heaplock": "looks at the heap of the asyncio of a debugging build",
