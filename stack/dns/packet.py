@@ -286,6 +286,28 @@ def _push_edns(w, e, rcode):
     w.patch_u16(at, len(w.out) - at - 2)
 
 
+def ttl_places(data):
+    """Where the TTLs of a message of our own stand, a list; OPT has none."""
+    out = []
+    pos = 12
+    for _ in range(data[4] << 8 | data[5]):
+        pos = _behind_name(data, pos) + 4
+    for _ in range(sum([data[i] << 8 | data[i + 1] for i in (6, 8, 10)])):
+        pos = _behind_name(data, pos)
+        if data[pos] << 8 | data[pos + 1] != OPT:
+            out.append(pos + 4)
+        pos += 10 + (data[pos + 8] << 8 | data[pos + 9])
+    return out
+
+
+def _behind_name(data, pos):
+    while data[pos]:
+        if data[pos] >= 0xC0:
+            return pos + 2
+        pos += data[pos] + 1
+    return pos + 1
+
+
 def padded(data, block):
     """How many bytes of padding option bring a message of len(data) to a multiple of block.
 

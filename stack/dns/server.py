@@ -26,7 +26,7 @@ from stack.dns.rdata import ANY, NSEC, NSEC3, OPT, RRSIG
 MAX_WAITING = const(128)
 # Clients that may wait for one question.
 MAX_SHARED = const(64)
-# Ready answers, of at most 600 bytes each with their keys: 300 KB. Each is a second old at most.
+# Ready answers, of at most 1.4 KB each with their keys: 350 KB.
 _READY = const(256)
 _READY_BYTES = const(512)
 _SECOND = const(1_000_000)
@@ -48,6 +48,29 @@ class Waiting:
         self.key = key
 
 
+class _Ready:
+    """An answer as it is sent, its TTLs as they were in `second`."""
+
+    def __init__(self, answer, second, until):
+        self.answer = answer
+        self.second = second
+        self.until = until
+        self.ttls = packet.ttl_places(answer)
+
+    def age(self, second):
+        """Count the TTLs down."""
+        out = self.answer
+        gone = second - self.second
+        self.second = second
+        for at in self.ttls:
+            left = int.from_bytes(out[at : at + 4], "big") - gone
+            left = left if left > 0 else 0
+            out[at] = left >> 24
+            out[at + 1] = left >> 16 & 0xFF
+            out[at + 2] = left >> 8 & 0xFF
+            out[at + 3] = left & 0xFF
+
+
 class Server:
     def __init__(self, recursor, rng):
         self.recursor = recursor
@@ -55,7 +78,8 @@ class Server:
         self._secret = rng(16)
         self._plain = None  # for queries with CD
         self._pending = {}  # (name, type, cd) -> [Question, how many wait]
-        self._ready = {}  # question section and all behind it -> [second, answer]
+        self._ready = {}  # a query but for its id -> _Ready
+        self._flushes = 0
         self.prefetch = None  # prefetch(Question): the shell drives it, for nobody
 
     def receive(self, data, source, limit, now, padded=False):
@@ -64,10 +88,16 @@ class Server:
         if n < 12 or data[2] & 0x80:
             self.stats.drop("dns.server_short" if n < 12 else "dns.server_response")
             return None
+        if self._flushes != self.recursor.flushes:
+            self._flushes = self.recursor.flushes
+            self._ready.clear()
+            self._plain = None
         if not padded and n <= _READY_BYTES:
             ready = self._ready.get(bytes(data[2:]))
-            if ready is not None and ready[0] == now // _SECOND:
-                out = ready[1]
+            if ready is not None and now < ready.until:
+                if ready.second != now // _SECOND:
+                    ready.age(now // _SECOND)
+                out = ready.answer
                 out[0] = data[0]
                 out[1] = data[1]
                 return out
@@ -118,7 +148,7 @@ class Server:
         if question.done:
             out = self._write(q, question, source, limit, padded, now)
             if not padded and len(data) <= _READY_BYTES and len(out) <= _READY_BYTES:
-                self._keep(data, q, out, now)
+                self._keep(data, q, question, out, now)
             self._look_ahead(question, now)
             return out
         self._pending[key] = [question, 1]
@@ -141,13 +171,21 @@ class Server:
             waiting.query, waiting.question, waiting.source, waiting.limit, waiting.padded, now
         )
 
-    def _keep(self, data, q, out, now):
-        """Have an answer ready for the same query by anybody; one with a cookie is for one."""
+    def _keep(self, data, q, question, out, now):
+        """Have an answer ready for the same query by anybody; one with a cookie is for one.
+
+        Until it expires, or is to be fetched ahead."""
         if q.edns is not None and q.edns.option(COOKIE) is not None:
+            return
+        until = now + 86400 * _SECOND
+        for e in question.entries:
+            life = e.until - e.began
+            until = min(until, e.until - life // _PREFETCH if life or not e.size else 0)
+        if until <= now:
             return
         if len(self._ready) >= _READY:
             self._ready.clear()
-        self._ready[bytes(data[2:])] = (now // _SECOND, bytearray(out))
+        self._ready[bytes(data[2:])] = _Ready(bytearray(out), now // _SECOND, until)
 
     def _look_ahead(self, question, now):
         """RFC-less prefetch: what is asked for and about to expire is asked again."""

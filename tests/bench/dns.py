@@ -54,12 +54,28 @@ def _perf(client, peer, names, *options):
     path = _serve(client, peer) / "queries"
     path.write_text("".join(f"{name} A\n" for name in names))
     text = client.run(
-        "dnsperf", "-s", peer.address, "-d", path, "-q", CLIENTS, *options, check=False
+        "dnsperf", "-s", peer.address, "-d", path, "-q", CLIENTS, "-t", "30", *options,
+        check=False, timeout=300,
     ).stdout  # fmt: skip
     rcodes = re.search(r"Response codes: +(.*)", text)
     if not rcodes or "NOERROR" not in rcodes[1] or "SERVFAIL" in rcodes[1]:
         raise RuntimeError(f"dnsperf: {text[-500:]}")
     return float(re.search(r"Queries per second: +([\d.]+)", text)[1])
+
+
+def count_cached(client, peer, n):
+    """Have a cached name answered n times; n."""
+    _perf(client, peer, ["www.ed.aa"], "-n", n)
+    return n
+
+
+def count_cold(client, peer):
+    """Look up names of eight zones that were never asked for: a quarter of those there are; how
+    many."""
+    first = peer.cold = getattr(peer, "cold", -EACH // 4) + EACH // 4
+    names = [f"c{i}.{z}" for i in range(first, first + EACH // 4) for z in COLD]
+    _perf(client, peer, names, "-n", "1")
+    return len(names)
 
 
 def cached(client, peer):

@@ -12,8 +12,8 @@ import ast
 from rich.table import Table
 
 from barewire.lab import Lab
-from tests.bench import rows
-from tests.bench.peers import Barewire
+from tests.bench import dns, rows
+from tests.bench.peers import Barewire, Linux
 
 _SEGMENT = 65536
 _BULK = 64 << 20
@@ -44,6 +44,10 @@ def _pings(client, peer):
     return 200
 
 
+def _cached(client, peer):
+    return dns.count_cached(client, peer, 4000)
+
+
 # name, function of (client, peer) -> how many units it made the guest do
 KINDS = (
     ("round trip of 64 bytes", _times(rows.round_trips, 1000)),
@@ -52,7 +56,26 @@ KINDS = (
     ("64 KB out", _bulk(rows.tcp_out)),
     ("64 KB in", _bulk(rows.tcp_in)),
     ("echo request", _pings),
+    ("dns: cached answer", _cached),
+    ("dns: cold look-up", dns.count_cold),
 )
+
+
+def beside(run, platform=None, times=1):
+    """Thousands of instructions that unbound in the Linux guest takes for one, the kernel's too:
+    the time in which its virtual CPU was not idle."""
+    with Lab(capture=False) as lab:
+        client = lab.add_host("client", 2)
+        with Linux(lab, 512, platform, use_accel="icount") as peer:
+            run(client, peer)
+            before = _busy(peer)
+            n = sum(run(client, peer) for _ in range(times))
+            return (_busy(peer) - before) * 1e6 / n
+
+
+def _busy(peer):
+    up, idle = (float(word) for word in peer.shell("cat /proc/uptime").split()[:2])
+    return up - idle
 
 
 def measure(words=(), platform=None):
@@ -87,4 +110,10 @@ def main(out, words, platform):
     for part in next(iter(found.values())):
         table.add_row(part, *(f"{cost[part]:.1f}" for cost in found.values()))
     out.print(table)
+    for name, run in KINDS:
+        if name in found and name.startswith("dns"):
+            times = 1 if run is dns.count_cold else 5
+            there = beside(run, platform, times)
+            ours = found[name]["all"]
+            out.print(f"{name}: Linux and unbound {there:.1f}, ratio {there / ours:.2f}")
     return found

@@ -74,7 +74,7 @@ class Linux:
 
     name = "linux"
 
-    def __init__(self, lab, mem=512, platform=None, port=None):
+    def __init__(self, lab, mem=512, platform=None, port=None, use_accel=None):
         if platforms.find(platform).virtio:
             kernel, initrd = linux_image.build(build_dir() / "linux")
         else:
@@ -84,8 +84,8 @@ class Linux:
         port = port or lab.tap()
         self._fds = port.pass_fds
         argv = qemu.command_line(
-            kernel, accel=accel.choose(default_image()), platform=platform, mem=mem, net=[port],
-            initrd=initrd,
+            kernel, accel=use_accel or accel.choose(default_image()), platform=platform, mem=mem,
+            net=[port], initrd=initrd,
             serial=("-serial", "stdio"),
             append={
                 "console": "ttyS0", "mitigations": "off", "loglevel": "0", "serve": str(HTTP_PORT),
@@ -98,7 +98,7 @@ class Linux:
         from barewire.guest import _Spawn
 
         began = time.monotonic()
-        self._child = _Spawn(self._argv, self._fds, timeout=60, echo=False)
+        self._child = _Spawn(self._argv, self._fds, timeout=300, echo=False)
         self._child.expect_exact("READY")
         self.boot_seconds = time.monotonic() - began
         self._child.expect_exact("~ # ")
@@ -110,7 +110,7 @@ class Linux:
     def shell(self, command):
         """Run a command in the guest's shell; its output."""
         self._child.send(f"{command}; echo DO''NE $?\n")
-        self._child.expect(r"DONE (\d+)\r?\n", timeout=60)
+        self._child.expect(r"DONE (\d+)\r?\n", timeout=300)
         text = self._child.before.decode(errors="replace")
         self._child.expect_exact("~ # ")
         return re.sub(r"^.*\n", "", text, count=1)

@@ -52,6 +52,7 @@ class Hostile:
 
     def __init__(self, host, ip):
         self.host, self.ip, self.asked = host, ip, []
+        self.ports, self.ids = [], []  # of the datagrams that came
         self.connections = 0
         self._open = True
         self.udp = host.socket(kind=socket.SOCK_DGRAM)
@@ -87,6 +88,8 @@ class Hostile:
                 data, peer = self.udp.recvfrom(4096)
                 if not data:
                     return  # closed
+                self.ports.append(peer[1])
+                self.ids.append(data[0] << 8 | data[1])
                 for out in self.datagrams(self._note(data, "udp"), data):
                     self.udp.sendto(out, peer)
             except OSError:

@@ -305,6 +305,16 @@ def _slow(w):
           f"mute: {w.mute.count()} messages")  # fmt: skip
 
 
+def _scattered(w):
+    """RFC 5452, section 9.2: what a forger would have to guess is drawn for each message."""
+    for what in (w.mute.ports, w.mute.ids):
+        n = len(what)
+        assert n >= 60 and len(set(what)) >= 0.9 * n and max(what) - min(what) > 10_000, what
+        # Neither up nor down in steps: as many differences are rises as falls, about.
+        rises = sum(b > a for a, b in zip(what, what[1:], strict=False))
+        assert 0.25 * n < rises < 0.75 * n, what
+
+
 def _pipelined(w):
     """RFC 7766: questions share a connection, answers come in the other order."""
     n = 30
@@ -345,7 +355,7 @@ def test_attacks(rig, artifacts, image):
         w.honest(30)
         start = w.told()
         for attack in (_forged, _bailiwick, _nxns, _keytrap, _hashes, _loops, _pointers, _slow,
-                       _pipelined):  # fmt: skip
+                       _scattered, _pipelined):  # fmt: skip
             attack(w)
             w.honest(3)
         end = w.told()

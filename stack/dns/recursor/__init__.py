@@ -59,6 +59,7 @@ class Recursor:
         self.servers = Servers(rng)
         self.ip4 = ip4
         self.ip6 = ip6
+        self.flushes = 0
         self.chain = walk.chain  # for ask.py, which needs names of servers looked up
 
     def start(self, name, type, now, fresh=False):
@@ -74,6 +75,7 @@ class Recursor:
 
     def flush(self):
         """Forget what was learned."""
+        self.flushes += 1
         self.cache.clear()
         self.zones.clear()
         self.proofs.clear()

@@ -162,6 +162,19 @@ def _compare(net, driver, asked):
     return wrong
 
 
+def test_the_internet_is_as_large_as_it_should_be():
+    """Zones, levels, algorithms, ways of denial and of being broken: counted, and printed."""
+    good = [z for z in ZONES if z.algorithm]
+    levels = {len([part for part in z.name.split(".") if part]) for z in ZONES}
+    algorithms = {z.algorithm for z in good}
+    denials = {z.denial for z in good}
+    print(f"{len(ZONES)} zones ({len(good)} signed) on {len(levels)} levels, "
+          f"{sorted(algorithms)}, {sorted(denials)}, {len(BROKEN)} broken")  # fmt: skip
+    assert len(good) >= 12 and levels >= {0, 1, 2, 3}
+    assert algorithms == {"RSASHA256", "RSASHA512", "ECDSAP256SHA256", "ECDSAP384SHA384", "ED25519"}
+    assert denials == {"nsec", "nsec3", "optout"} and len(BROKEN) >= 15
+
+
 def test_same_as_unbound(internet):
     driver = Driver(internet)
     asked = questions(8914, 450)

@@ -177,6 +177,52 @@ def test_ttl_counts_down():
     assert packet.read(w.ask(query("www.example.test"))).answer[0].ttl == before - 7
 
 
+def test_ready():
+    """An answer that is ready says the same as one that is made, at any time; a cold one is not."""
+    w = World()
+    w.server.prefetch = lambda question: None
+    queries = [query(n, edns=e) for n in ("away.example.test", "no.example.test", "www.plain.test")
+               for e in (None, Edns(do=True), Edns())]  # fmt: skip
+    for q in queries:
+        w.ask(q)
+        w.ask(q)
+    assert len(w.server._ready) == len(queries)
+    for seconds in (1, 7, 40, 3, 100, 100, 30, 40):
+        w.net.now += seconds * 1_000_000
+        for q in queries:
+            ready = w.server._ready.get(q[2:])
+            if ready is None or w.net.now >= ready.until:
+                continue
+            was = bytes(w.ask(q))
+            w.server._ready.pop(q[2:])
+            made = bytes(w.ask(q))
+            w.server._ready[q[2:]] = ready
+            a, b = packet.read(was), packet.read(made)
+            assert len(was) == len(made) and a.flags == b.flags
+            for x, y in zip(a.answer + a.authority, b.answer + b.authority):
+                assert (x.name, x.type, x.data, x.sigs) == (y.name, y.type, y.data, y.sigs)
+                assert abs(x.ttl - y.ttl) <= 1, (x, y)
+    # The last tenth of their time is for fetching ahead.
+    assert not [r for r in w.server._ready.values() if w.net.now < r.until]
+
+
+def test_flush_is_for_ready_answers_too():
+    w = World()
+    for _ in range(2):
+        w.ask(query("www.example.test"))
+    n = len(w.net.asked)
+    w.ask(query("www.example.test"))
+    assert len(w.net.asked) == n
+    w.recursor.flush()
+    w.ask(query("www.example.test"))
+    assert len(w.net.asked) > n
+    w.ask(query("www.plain.test", flags=RD | CD))
+    n = len(w.net.asked)
+    w.recursor.flush()
+    w.ask(query("www.plain.test", flags=RD | CD))
+    assert len(w.net.asked) > n
+
+
 def test_prefetch():
     w = World()
     fetched = []
