@@ -289,6 +289,8 @@ def _from_wild(held, denial, sets, name, type, nearest, now):
         found = held.wild.get((wild, t))
         if found is None or found[1] <= now or not denial.no_closer(name, _name.count(nearest)):
             continue
+        if denial.insecure:
+            return None
         s, until = found
         left = min(held.left(sets, now), (until - now) // 1000000)
         made = Rrset(name, t, left, s.data, s.sigs)
@@ -306,6 +308,8 @@ def _negative(held, denial, sets, name, type, now):
     elif denial.no_type(name, type):
         e = Entry(name, type, packet.NOERROR, SECURE, (), [soa] + sets)
     else:
+        return None
+    if denial.insecure:
         return None
     minimum = int.from_bytes(soa.data[0][-4:], "big")
     left = min(held.left(sets, now), minimum, (held.soa_until - now) // 1000000)

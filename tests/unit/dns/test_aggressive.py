@@ -76,6 +76,13 @@ def test_nsec3_opt_out_is_not_used():
     r = net.recursor()
     assert covered(net, r) == 0
     assert len(r.proofs) <= 2  # the root's and test's
+    # Nor where the same records were of use: each name's, for what it has not.
+    for name in ("s.test", "www.s.test", "ns0.s.test"):
+        assert ask(net, r, name, "TXT")[0] == ("NOERROR", [], "secure")
+    r.cache.clear()
+    for i in range(20):
+        got, cost = ask(net, r, "m%d.s.test" % i)
+        assert got == ("NXDOMAIN", [], "insecure") and cost, (i, got)
 
 
 def test_nsec3_no_data():
@@ -216,3 +223,17 @@ def test_bounded():
             assert d.keys == sorted(d.keys)
         r.flush()
         assert r.proofs.bytes == len(r.proofs) == 0
+
+
+def test_the_zone_last_used_stays():
+    net = world("nsec")
+    for i in range(24):
+        net.leaf.put("h%d" % i, A, addr("192.0.2.1"))
+        net.other.put("h%d" % i, A, addr("192.0.2.1"))
+    r = net.recursor()
+    r.proofs = Proofs(9_000)
+    for zone, gone in (("example.test", "other.test"), ("other.test", "example.test")):
+        for i in range(24):
+            net.run(r, "h%dx.%s" % (i, zone))
+        assert len(r.proofs.get(to_wire(zone)).keys) >= 4
+        assert r.proofs.get(to_wire(gone)) is None

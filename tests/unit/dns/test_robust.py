@@ -54,6 +54,7 @@ def test_empty_names_denied():
     net.plain.spoil = spoil
     got = result(net.run(net.recursor(), "a.b.c.plain.test"))
     assert got == ("NOERROR", ["192.0.2.45"], "insecure")
+    assert len(asked(net, "10.0.4.1")) == 2
     # In a signed zone such an answer is a lie, unless it is proved.
     net.leaf.spoil = lambda z, n, t, p: (
         (packet.NXDOMAIN, True, [], p[3], []) if n == to_wire("deep.example.test") else None
