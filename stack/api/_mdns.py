@@ -345,16 +345,6 @@ def record(rt, r, link, left):
     return message.Record(_name.to_text(r.name), r.type, 1, left, value, r.data)
 
 
-def is_local(name):
-    """Names that are nobody's but the link's: sections 3 and 4."""
-    low = name.lower()
-    if low.endswith("."):
-        low = low[:-1]
-    return low.endswith((".local", ".254.169.in-addr.arpa")) or (
-        low.endswith(".e.f.ip6.arpa") and low[-14:-13] in ("8", "9", "a", "b")
-    )
-
-
 def service(type, port, name, txt):
     """A Service as a program names it. ValueError."""
     labels = type.split(".")

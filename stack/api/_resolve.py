@@ -121,12 +121,14 @@ def _stub_steps(rt, resolver, name, type):
 
 
 def _is_local(rt, name, type):
-    """Whether a name is to be asked for on the link, by Multicast DNS."""
-    from stack.api import _mdns
-
-    if not _mdns.is_local(name):
-        return False
-    return hosts.lookup(rt.resolver.hosts, name.lower(), type) is None
+    """Whether a name is nobody's but the link's, for Multicast DNS: RFC 6762, sections 3 and 4."""
+    low = name.lower()
+    if low.endswith("."):
+        low = low[:-1]
+    ours = low.endswith(".local") or low.endswith(".254.169.in-addr.arpa")
+    if not ours:
+        ours = low.endswith(".e.f.ip6.arpa") and low[-14:-13] in ("8", "9", "a", "b")
+    return ours and hosts.lookup(rt.resolver.hosts, low, type) is None
 
 
 def _link_steps(rt, name, types):

@@ -3,7 +3,9 @@
 import socket
 import time
 
+import dns.flags
 import dns.message
+import dns.rrset
 import pytest
 
 from tests.boot.mdns_peers import Avahi
@@ -16,6 +18,14 @@ end = time.ticks_add(time.ticks_ms(), 60000)
 while {name!r} not in net.dns.announced() and time.ticks_diff(end, time.ticks_ms()) > 0:
     time.sleep_ms(10)
 print(net.dns.announced())
+"""
+
+
+DROPPED = """
+end = time.ticks_add(time.ticks_ms(), 60000)
+while not net.stats()["drops"].get({counter!r}):
+    assert time.ticks_diff(end, time.ticks_ms()) > 0, net.stats()["drops"]
+    time.sleep_ms(10)
 """
 
 
@@ -78,6 +88,20 @@ def test_avahi(rig, lab, artifacts):
     answer = dns.message.from_wire(data)
     assert source == (guest.ip, 5353) and query.is_response(answer)
     assert [(r.ttl, r[0].address) for r in answer.answer] == [(10, guest.ip)]
+    # Who is not on the link, and answers from another port, are not heard (sections 6 and 11).
+    lie = dns.message.make_response(query)
+    lie.flags |= dns.flags.AA
+    lie.answer.append(dns.rrset.from_text("nas.local.", 120, "IN", "A", "6.6.6.6"))
+    lab.gateway.ip_batch("addr add 192.0.2.99/32 dev eth0")
+    for source, message, counter in (
+        ("192.0.2.99", query, "mdns.source"), (lab.gateway.ip, lie, "mdns.header"),
+    ):  # fmt: skip
+        with lab.gateway.socket(kind=socket.SOCK_DGRAM) as s:
+            s.bind((source, 0))
+            s.sendto(message.to_wire(), ("224.0.0.251", 5353))
+        guest.exec(DROPPED.format(counter=counter), 90)
+    assert "6.6.6.6" not in guest.eval("[r.data for r in net.dns.resolve('nas.local', 'A')]", 60)
+    lab.gateway.ip_batch("addr del 192.0.2.99/32 dev eth0")
     # A service.
     guest.exec('net.dns.announce("_http._tcp", 80, "A Page", {"path": "/"})')
     service = "A\\032Page._http._tcp.local"

@@ -8,7 +8,7 @@ import os
 from tests.fuzz import engine, names
 
 SEED = int(os.environ.get("BAREWIRE_SEED", "20261126"))
-EXECUTIONS = int(os.environ.get("BAREWIRE_EXECUTIONS", "12000"))
+EXECUTIONS = int(os.environ.get("BAREWIRE_EXECUTIONS", "8000"))
 
 
 def test_mutated_messages():

@@ -319,11 +319,11 @@ def test_a_conflict_later():
         assert h.state == RUNNING
     # Somebody who always contradicts: names get on, and more slowly after fifteen.
     started = link.now
-    for _ in range(40):
+    for _ in range(20):
         m = response(rec(h.host + ".local", A, A2))
         h.on_message(m, ("x", PORT), PORT, link.now)
         link.run(10_000)
-    assert h.host == "box-40" and h._at - link.now > 4 * S
+    assert h.host == "box-20" and h._at - link.now > 4 * S
     assert link.now - started < S
 
 
@@ -366,7 +366,7 @@ def test_a_flood_of_questions_is_bounded():
     h = host(services=[Service("P", "_http._tcp", 80, b"\0")])
     link = up(h)
     m = message.read(message.write(0, TC, [q("_http._tcp.local", PTR)]))
-    for i in range(1000):
+    for i in range(100):
         h.on_message(m, (i, PORT), PORT, link.now)
     assert len(h._waiting) == 16
     before = len(link.said)
@@ -455,21 +455,23 @@ def test_what_many_answer_is_collected():
 
 def test_what_nobody_asked_for_is_not_kept():
     c = Querier(Stats())
-    for i in range(1000):
+    for i in range(100):
         c.on_message(response(rec("n%d.local" % i, A, A1)), 1, 0)
     assert len(c) == 0 and c.bytes == 0
     # A name's records are bounded, so are names, and all of it in bytes.
     lookup(c, "nas.local", ANY)
-    for i in range(200):
+    for i in range(40):
         text = b"\x3f" + bytes(62) + bytes((i,))
         c.on_message(response(rec("nas.local", TXT, text, 9, False)), 1, 0)
     assert len(c.known(to_wire("nas.local"), 0)) == 32
-    for i in range(200):
+    big = (b"\xff" + bytes(255)) * 4
+    for i in range(100):
         name = "n%d.local" % i
         lookup(c, name, TXT)
-        for k in range(32):
-            big = (b"\xff" + bytes(254) + bytes((k,))) * 4
-            c.on_message(response(rec(name, TXT, big, 9, False)), 1, 0)
+        for k in range(8 if i % 16 == 0 else 1):
+            body = bytes((255, k)) + big[2:]
+            c.on_message(response(rec(name, TXT, body, 9, False)), 1, 0)
         assert c.bytes <= BYTES_MAX + 64 * 300 and len(c) <= 64
+    assert c.bytes > BYTES_MAX // 2 and c._stats.dropped("mdns.cache_full")
     c.flush()
     assert c.bytes == 0 and len(c) == 0
