@@ -270,12 +270,13 @@ class Host:
         return out
 
     @property
-    def domain(self):
-        """The domain that DHCP named, or ""."""
+    def search(self):
+        """The domains that DHCP has for short names: its list (RFC 3397), else its domain."""
         for d in self._dhcp.values():
-            if d.client.lease is not None and d.client.lease.domain:
-                return d.client.lease.domain
-        return ""
+            lease = d.client.lease
+            if lease is not None and (lease.search or lease.domain):
+                return lease.search or [lease.domain]
+        return []
 
     # For others.
 

@@ -85,7 +85,7 @@ def search(rt):
     """The domains to search: as configured, else those that DHCP and routers named."""
     if rt.resolver.given_search is not None:
         return rt.resolver.given_search
-    found = [rt.host.domain] if rt.host.domain else []
+    found = list(rt.host.search)
     for i in rt.host.interfaces:
         names = sorted(i.auto.search) + i.auto.dhcp_search
         found.extend([d for d in names if d not in found])

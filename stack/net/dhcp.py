@@ -48,6 +48,7 @@ class Lease:
         self.routes = m.routes
         self.dns = m.dns
         self.domain = m.domain
+        self.search = m.search
         self.mtu = m.mtu
         if m.lease_s == _INFINITE:
             self.t1_at = self.t2_at = self.expires_at = NEVER

@@ -1,6 +1,6 @@
 """DHCP messages, as a client reads and writes them.
 
-RFC 2131, section 2; options RFC 2132, RFC 3442 (classless routes). Layout:
+RFC 2131, section 2; options RFC 2132, 3442 (classless routes), 3397 (search list). Layout:
 
     0   op: 1 request, 2 reply   1   hardware type = 1   2  its length = 6   3  hops
     4   xid (4)                  8   secs (2)            10 flags: 0x8000 broadcast
@@ -8,8 +8,8 @@ RFC 2131, section 2; options RFC 2132, RFC 3442 (classless routes). Layout:
     28  chaddr (16)  44 sname (64)   108 file (128)
     236 magic cookie 99 130 83 99    240 options: kind, length, value ... 255
 
-Not implemented: a server's part; options split over several (RFC 3396); boot files;
-authentication (RFC 3118).
+Not implemented: a server's part; options split over several (RFC 3396) but for the search list;
+boot files; authentication (RFC 3118).
 """
 
 from micropython import const
@@ -50,15 +50,19 @@ _MAX_SIZE = const(57)
 _T1 = const(58)
 _T2 = const(59)
 _CLIENT_ID = const(61)
+_SEARCH = const(119)
 _ROUTES = const(121)
 
-# What a message may make us keep: 4 servers, 4 routers, 16 routes, 253 bytes of name.
+# What a message may make us keep: 4 servers, 4 routers, 16 routes, 253 bytes of name; of the
+# search list 6 names, of what came in 512 bytes.
 _MAX_ADDRS = const(4)
 _MAX_ROUTES = const(16)
 _MAX_NAME = const(253)
+_MAX_SEARCH = const(6)
+_MAX_SEARCH_BYTES = const(512)
 
 # Asked of the server. RFC 3442: routes before routers.
-_WANTED = b"\x01\x79\x03\x06\x0f\x1a\x1c\x33\x36\x3a\x3b"
+_WANTED = b"\x01\x79\x03\x06\x0f\x1a\x1c\x33\x36\x3a\x3b\x77"
 
 
 class Dhcp:
@@ -76,6 +80,8 @@ class Dhcp:
         self.dns = []
         self.routes = []  # (network, prefix length, gateway)
         self.domain = ""
+        self.search = []  # domains
+        self._list = b""
         self._overload = 0
 
     def parse(self, buf, off, end):
@@ -107,6 +113,8 @@ class Dhcp:
         if not self.type:
             self.why = "dhcp.type"
             return False
+        if self._list:
+            self.search = _names(self._list)
         return True
 
     def _options(self, buf, i, end):
@@ -148,6 +156,11 @@ class Dhcp:
                 if c > 32 and c < 127:
                     name += chr(c)
             self.domain = name
+            return True
+        if kind == _SEARCH:
+            # RFC 3397, section 2: several of them are one list.
+            if len(self._list) + n <= _MAX_SEARCH_BYTES:
+                self._list += bytes(buf[i : i + n])
             return True
         if kind == _TYPE or kind == _OVERLOAD:
             if n != 1:
@@ -199,6 +212,49 @@ class Dhcp:
                 self.routes.append((network, prefix, be.get32(buf, i)))
             i += 4
         return True
+
+
+def _names(b):
+    """The names of a search list, which may point back into it (RFC 1035, section 4.1.4).
+
+    [] if anything is wrong with it.
+    """
+    out = []
+    start = 0
+    while start < len(b) and len(out) < _MAX_SEARCH:
+        labels = []
+        i = limit = start
+        after = -1
+        while True:
+            if i >= len(b):
+                return []
+            n = b[i]
+            if n >= 0xC0:
+                if i + 1 >= len(b):
+                    return []
+                if after < 0:
+                    after = i + 2
+                i = (n & 0x3F) << 8 | b[i + 1]
+                if i >= limit:
+                    return []  # only back: so it ends
+                limit = i
+                continue
+            if n > 63 or i + 1 + n > len(b):
+                return []
+            i += 1 + n
+            if not n:
+                break
+            label = b[i - n : i]
+            for c in label:
+                if not (c == 45 or c == 95 or 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122):
+                    return []
+            labels.append(label.decode())
+        name = ".".join(labels)
+        if not name or len(name) > _MAX_NAME:
+            return []
+        out.append(name)
+        start = after if after >= 0 else i
+    return out
 
 
 def build(kind, xid, mac, secs, ciaddr=0, requested=0, server=0, hostname="", broadcast=True):

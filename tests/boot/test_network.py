@@ -5,6 +5,7 @@ import socket
 import pexpect
 import pytest
 
+from barewire import services
 from barewire.pytest_plugin import wait_for_address
 from barewire.services import PAGE
 from tests.wire import frames
@@ -73,6 +74,16 @@ def test_dns(bridged_guest, lab):
         "try:\n net.dns.resolve('nowhere.test')\nexcept OSError as e:\n print('no such name')"
     )
     assert lab.gateway.ip in out and "no such name" in out
+
+
+def test_short_names_by_the_search_list_of_dhcp(rig):
+    lab = rig.lab(servers=False)
+    options = ["--dhcp-option=option:domain-search,lan.test,deep.lan.test", "--domain=other.test"]
+    names = {"box.deep.lan.test": lab.gateway.ip}
+    services.dnsmasq(lab.gateway, names, options=options)
+    guest = rig.bridged(lab)
+    assert guest.eval("net.dns.search()") == ["lan.test", "deep.lan.test"]
+    assert guest.eval("net.dns.resolve('box')", 60) == lab.gateway.ip
 
 
 @pytest.mark.core

@@ -59,11 +59,24 @@ def bound(**kw):
     return h, iface, d, told
 
 
+def test_dhcp_search_list():
+    """Option 119 (RFC 3397) is before option 15, whole and in pieces, with pointers back."""
+    whole = b"\x03lan\x00\x04corp\xc0\x00"
+    first = b"\x77" + bytes((len(whole),)) + whole
+    pieces = b"\x77\x04" + whole[:4] + b"\x77" + bytes((len(whole) - 4,)) + whole[4:]
+    for more in (first, pieces):
+        h = bound(more=b"\x0f\x07example" + more)[0]
+        assert h.search == ["lan", "corp.lan"]
+    for bad in (b"\x03la", b"\xc0\x00", b"\x03lan\x00\xc0", b"\x03l n\x00", b"\x00", b"\x40"):
+        h = bound(more=b"\x0f\x07example\x77" + bytes((len(bad),)) + bad)[0]
+        assert h.search == ["example"], bad
+
+
 def test_dhcp():
     h, iface, d, told = bound(more=b"\x1a\x02\x05\x14\x0f\x07example")
     assert (iface.addr, iface.prefix, iface.mtu) == (LEASED, 24, 1300)
     assert h.routes.default().gateway == SERVER
-    assert h.dns == [SERVER] and h.domain == "example"
+    assert h.dns == [SERVER] and h.search == ["example"]
     assert told[-1] == ("eth0", LEASED)
     assert h.dhcp(iface).lease.addr == LEASED
     # It answers for its address.
