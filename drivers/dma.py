@@ -17,6 +17,7 @@ PACKET_MAX = const(69632)
 # packet. Bulk payload lies elsewhere (frame.data).
 FRAME_SIZE = const(2048)
 
+_FIRST = const(32)  # frames of the pool made at the start
 _BUDGET_MIN = const(256 << 10)
 _BUDGET_MAX = const(4 << 20)
 _SMALLEST = const(2048)  # holds an Ethernet packet whole
@@ -60,7 +61,8 @@ def rx_whole_plan(budget, ring, largest):
 def frame_pool(hw):
     """The host's pool of frames for sending: 128 at 16 MB, 256 from 32 MB on.
 
-    That is a full ring and as many again; each takes some 20 us of the boot.
+    That is a full ring and as many again; each takes some 20 us, so all but a few are made when
+    they are first wanted.
     """
     n = min(max(hw.ram() >> 17, 64), 256)
     while n > 32 and n * FRAME_SIZE > hw.dma_left() >> 2:
@@ -68,4 +70,8 @@ def frame_pool(hw):
     # One piece, cut up by address: no buffer's alignment wastes the arena.
     whole = hw.dma(n * FRAME_SIZE)
     start = hw.addr(whole)
-    return FramePool([hw.mem(start + i * FRAME_SIZE, FRAME_SIZE) for i in range(n)])
+
+    def piece(i):
+        return hw.mem(start + i * FRAME_SIZE, FRAME_SIZE)
+
+    return FramePool([None] * (n - _FIRST) + [piece(i) for i in range(n - _FIRST, n)], piece)

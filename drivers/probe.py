@@ -28,10 +28,12 @@ def _start_virtio(hw, place, name, stats, plain):
     return VirtioNet(hw, virtio.transport(hw, place), name, stats, plain)
 
 
-def _start_e1000(hw, function, name, stats, _plain):
+def _start_e1000(hw, function, name, stats, plain):
     from drivers.e1000.nic import E1000
 
-    return E1000(hw, function, name, stats)
+    card = E1000(hw, function, name, stats)
+    card.join = not plain
+    return card
 
 
 _DRIVERS = ((_is_virtio_net, _start_virtio), (e1000.known, _start_e1000))

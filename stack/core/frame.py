@@ -57,13 +57,18 @@ class Frame:
 class FramePool:
     """A fixed number of frames for sending, each with a buffer of its own.
 
-    `buffers`: bytearrays (in the image: DMA memory). Nothing is allocated later.
+    `buffers`: bytearrays (in the image: DMA memory). For those that are None the frame is made
+    when it is first wanted, with the buffer `more(index)`: 256 of them were a fifth of a boot.
+    Beyond that nothing is allocated later.
     """
 
-    def __init__(self, buffers):
-        self.frames = [Frame(buf, self, i) for i, buf in enumerate(buffers)]
-        self.size = len(self.frames[0].buf) if self.frames else 0
+    def __init__(self, buffers, more=None):
+        self.frames = [
+            Frame(buf, self, i) if buf is not None else None for i, buf in enumerate(buffers)
+        ]
+        self.size = len(buffers[-1]) if buffers else 0
         self.free = len(self.frames)
+        self._more = more
         # A stack: the first `free` entries. (list.pop would shrink a list and allocate anew.)
         self.stack = list(self.frames)
 
@@ -74,8 +79,19 @@ class FramePool:
             return None
         self.free = n = n - 1
         f = self.stack[n]
+        if f is None:
+            return self._first(n)
         f.off = f.end = HEADROOM
         return f
+
+    def _first(self, n):
+        """The frame of index n, made now: it lies where it lay in `frames`. None without memory."""
+        try:
+            self.frames[n] = f = Frame(self._more(n), self, n)
+            return f
+        except MemoryError:
+            self.free = n + 1
+            return None
 
     def put(self, f):
         # Only what says that something is there; its details need no reset. Each

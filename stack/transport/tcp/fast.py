@@ -407,8 +407,10 @@ def send(c, n, flags, now):
     k = pool.free - 1
     if k < 0:
         return False
-    pool.free = k
     f = pool.stack[k]
+    if f is None:
+        return segment(c, seq, n, flags, now)  # it is made there
+    pool.free = k
     header = c.header
     una = c.snd_una
     end = HEADROOM

@@ -79,6 +79,6 @@ class SendBuffers:
 
     def _named(self, buf):
         for f in self.pool.frames:
-            if f.data is buf:
+            if f is not None and f.data is buf:
                 return True
         return False

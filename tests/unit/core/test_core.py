@@ -207,6 +207,32 @@ def test_frame_pool():
     assert pool.free == 2 and pool.get().off == HEADROOM
 
 
+def test_frames_that_are_made_when_they_are_wanted():
+    made = []
+
+    def more(i):
+        if len(made) == 2:
+            raise MemoryError
+        made.append(i)
+        return bytearray(256)
+
+    pool = FramePool([None, None, None, bytearray(256)], more)
+    assert pool.free == len(pool.frames) == 4 and pool.size == 256 and not made
+    first = pool.get()
+    first.release()
+    assert pool.get() is first and not made
+    others = [pool.get(), pool.get()]
+    assert made == [2, 1] and [f.index for f in others] == made
+    assert pool.get() is None and pool.free == 1  # there is no memory for it
+    made.pop()
+    last = pool.get()
+    assert last.index == 0 and last.off == last.end == HEADROOM and pool.get() is None
+    for f in others + [first, last]:
+        f.release()
+    taken = [pool.get() for _ in range(4)]
+    assert pool.get() is None and sorted([f.index for f in taken]) == [0, 1, 2, 3]
+
+
 def test_cursor():
     w = Writer()
     w.push_u8(1)
