@@ -104,7 +104,7 @@ def packed(folder):
 
 
 @pytest.mark.timeout(240)
-def test_dashboard_in_a_browser(rig, artifacts):
+def test_dashboard_in_a_browser(rig, artifacts, platform):
     lab = rig.lab(servers=False)
     # By itself dnsmasq gives its own names a TTL of 0, and nothing of that is kept.
     services.dnsmasq(lab.gateway, options=("--local-ttl=600",))
@@ -123,7 +123,7 @@ def test_dashboard_in_a_browser(rig, artifacts):
             await b.call("Page.navigate", url=f"https://{HOST}/")
             await b.until("document.body.dataset.messages > 16")
             text = await b.evaluate("document.body.innerText")
-            for words in ("eth0", "virtio-net", address, "ESTABLISHED", "lo"):
+            for words in ("eth0", platform.driver, address, "ESTABLISHED", "lo"):
                 assert words in text, (words, text)
             # The page's own connection is plotted: something other than grid was drawn.
             await b.evaluate("$('name').value = 'example.test'; $('ask').requestSubmit()")

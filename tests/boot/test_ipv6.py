@@ -310,8 +310,10 @@ print("written")
 """
 
 
-def test_the_card_cuts_segments_of_ipv6(rig):
+def test_the_card_cuts_segments_of_ipv6(rig, platform):
     """TSO6: the guest hands the card segments of many MSS, and the bytes are right."""
+    if platform.nic == "e1000":
+        pytest.skip("QEMU's 82540EM cuts segments of IPv6 wrongly, so the driver lets it cut none")
     lab, guest, found = slaac(rig)
     server = lab.gateway.space.socket(socket.AF_INET6)
     server.bind((GW, 9000))

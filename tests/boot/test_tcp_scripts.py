@@ -26,7 +26,9 @@ NIC = {"csum": "off", "guest_csum": "off", "mrg_rxbuf": "off"}
 
 
 @pytest.fixture
-def bench(rig):
+def bench(rig, platform):
+    if not platform.virtio:
+        pytest.skip(f"{platform}: the offloads of an {platform.nic} cannot be switched off")
     lab = rig.lab(servers=False, offload=False, subnet="10.77.0.0/16", capture_limit=3000)
     port = lab.tap(nic=NIC)
     guest = rig.guest(net=port, mem=128, append={"ip": f"{text(GUEST)}/{PREFIX}"})

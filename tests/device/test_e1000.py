@@ -675,7 +675,9 @@ def test_two_cards_on_one_line():
     m = Machine()
     models = [E1000Model(m, 0x100E, at=(0, 4, 0)), E1000Model(m, 0x100E, at=(0, 5, 0))]
     models[1].config[0x10:0x14] = struct.pack("<I", em.BAR_AT + 0x40000)
+    assert not any(nic.join for nic in probe.find_nics(m, plain=True)), "for a router: as it came"
     nics = probe.find_nics(m)
+    assert all(nic.join for nic in nics)
     got = [[], []]
     for i in range(200):
         for n in nics:
