@@ -4,7 +4,9 @@ instructions.
 QEMU's `-icount shift=0` lets a nanosecond pass with each instruction, so the guest's own clock
 counts them: the same on a busy machine as on a quiet one. What the guest spends waiting is
 taken off. `the stack` is interrupts' handling and what a program's calls make it send
-(Runtime.on_event and kick); `the program` is all else: asyncio, select, sockets, the program.
+(Runtime.on_event and kick); `the program` is all else: asyncio, select, sockets, the program;
+`poll` is of that what asyncio's loop takes to learn which tasks are ready (wait_io_event and
+select). The rows httpd are net.httpd with one answer of 100 bytes, asked by h2load.
 """
 
 import ast
@@ -12,7 +14,7 @@ import ast
 from rich.table import Table
 
 from barewire.lab import Lab
-from tests.bench import dns, rows
+from tests.bench import dns, http, rows
 from tests.bench.peers import Barewire, Linux
 
 _SEGMENT = 65536
@@ -48,6 +50,17 @@ def _cached(client, peer):
     return dns.count_cached(client, peer, 4000)
 
 
+def _httpd(connections, streams, tls, h1):
+    def run(client, peer):
+        http._serve(client, peer)
+        scheme, port = ("https", 8443) if tls else ("http", 8088)
+        url = f"{scheme}://{peer.address}:{port}/"
+        http._load(client, peer, url, connections, streams, h1)
+        return http.REQUESTS
+
+    return run
+
+
 # name, function of (client, peer) -> how many units it made the guest do
 KINDS = (
     ("round trip of 64 bytes", _times(rows.round_trips, 1000)),
@@ -58,6 +71,10 @@ KINDS = (
     ("echo request", _pings),
     ("dns: cached answer", _cached),
     ("dns: cold look-up", dns.count_cold),
+    ("httpd, 1 connection", _httpd(1, 1, False, True)),
+    ("httpd, 32 connections", _httpd(32, 1, False, True)),
+    ("httpd, TLS", _httpd(1, 1, True, True)),
+    ("httpd, h2 of 32 streams", _httpd(1, 32, False, False)),
 )
 
 

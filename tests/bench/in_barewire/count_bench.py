@@ -1,6 +1,8 @@
 # Counts what each part of the stack costs, for tests/bench/instructions.py: under -icount a
 # nanosecond of hw.ticks_us() is an instruction. A part is a method that is replaced by one
 # that looks at the clock before and after.
+from asyncio import core
+
 import hw
 
 from stack.api import _runtime
@@ -55,7 +57,31 @@ def install():
             CALLS[at] += 1
 
         rt.wait = waits
+        _wrap_poll(at)
     return zero()
+
+
+def _wrap_poll(idle):
+    """asyncio's look for ready tasks, less the waiting and the stack's work within it."""
+    event, kick = NAMES.index("on_event"), NAMES.index("kick")
+    queue = core._io_queue
+    wait_io_event = queue.wait_io_event
+    at = len(NAMES)
+    NAMES.append("poll")
+    SPENT.append(0)
+    CALLS.append(0)
+
+    def within():
+        return SPENT[event] + SPENT[kick] + SPENT[idle]
+
+    def polls(dt):
+        before = within()
+        t = _ticks()
+        wait_io_event(dt)
+        SPENT[at] += _ticks() - t - (within() - before)
+        CALLS[at] += 1
+
+    queue.wait_io_event = polls
 
 
 def _empty():
