@@ -11,11 +11,7 @@ from barewire import services
 from tests.boot import tls_peers as peers
 from tests.vectors.tls.identities import HOST
 
-# Without a capture: tshark loses its place where frames of HTTP/2 cross segments.
-pytestmark = [
-    pytest.mark.boot, pytest.mark.bridge, pytest.mark.guest_options(mem=64),
-    pytest.mark.lab_options(capture=False),
-]  # fmt: skip
+pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.guest_options(mem=64)]
 
 BODY = bytes(i * i & 255 for i in range(200_000))
 

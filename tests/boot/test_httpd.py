@@ -8,8 +8,7 @@ import websockets
 
 from tests.boot import tls_peers as peers
 
-# Without a capture: tshark loses its place where frames of HTTP/2 cross segments, h2load's too.
-pytestmark = [pytest.mark.boot, pytest.mark.bridge, pytest.mark.lab_options(capture=False)]
+pytestmark = [pytest.mark.boot, pytest.mark.bridge]
 
 APP = """
 import asyncio, gc, ssl, os
