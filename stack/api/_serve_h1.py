@@ -141,9 +141,13 @@ class H1:
             await self._send(r, keep, p.method == "HEAD")
         except ProtocolError:
             return False
-        if not complete and keep:
+        if not complete and keep and self._keep:
             keep = await self._drain_request()
         return keep and self._keep
+
+    def leave_body(self):
+        """Somebody reads the request's body who will not be done: this is the last request."""
+        self._keep = False
 
     async def _drain_request(self):
         n = 0
@@ -195,8 +199,10 @@ class H1:
     async def _send(self, response, keep, head_only):
         body = response.body
         stream = self.stream
+        if response.status == 304 or response.status == 204:
+            head_only = True
         if not callable(body):
-            if head_only or response.status == 304 or response.status == 204:
+            if head_only:
                 body = b""
             if len(body) <= 16384:
                 stream.write(response.head(keep) + body if body else response.head(keep))
@@ -211,13 +217,17 @@ class H1:
         self._chunked = response.length < 0 and p.version == "1.1"
         if response.length < 0 and p.version != "1.1":
             self._keep = keep = False
-        stream.write(response.head(keep, p.version))
-        if head_only:
-            await stream.drain()
-            return
-        out = Out(self, response.length)
-        await body(out)
-        await out.finish()
+        try:
+            stream.write(response.head(keep, p.version))
+            if head_only:
+                await stream.drain()
+                return
+            out = Out(self, response.length)
+            await body(out)
+            await out.finish()
+        finally:
+            if response.on_end is not None:
+                response.on_end()
 
     async def write(self, data):
         """A piece of an answer's body."""

@@ -221,6 +221,9 @@ class Exchange:
         await self.h2.flush()
         return piece
 
+    def leave_body(self):
+        """Somebody reads the body who will not be done: he hears of the stream's end."""
+
     def small(self, r):
         """An answer whose body is there and short; the caller flushes."""
         c = self.h2.c
@@ -243,15 +246,17 @@ class Exchange:
     async def run(self, r, request):
         """The handler's coroutine (or Response) to its end."""
         c = self.h2.c
+        end = None
         try:
             if hasattr(r, "send"):
                 r = await answer(lambda _: r, request)
+            end = r.on_end
             if self.switched:
                 return
             if not callable(r.body) and len(r.body) <= 16384:
                 self.small(r)
             elif self.stream.state != CLOSED:
-                head_only = self.method == "HEAD"
+                head_only = self.method == "HEAD" or r.status in (204, 304)
                 c.send_headers(self.stream, r.h2_fields(), head_only)
                 if not head_only:
                     out = Out(self, r.length)
@@ -266,6 +271,8 @@ class Exchange:
         except Exception as e:
             report(e)
             c.reset(self.stream, frames.INTERNAL_ERROR)
+        if end is not None:
+            end()
         try:
             await self.h2.flush()
             if c.closing and not c.streams:

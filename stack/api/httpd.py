@@ -78,8 +78,11 @@ class Response:
     """An answer. Handing out one again and again costs its making once.
 
     body: bytes, str, dict or list (JSON), or `async def producer(out)`, which awaits
-    out.write(data). length: of a producer's body, where it is known.
+    out.write(data). length: of a producer's body, where it is known. on_end: a function called
+    when a producer has ended, or will not be asked.
     """
+
+    on_end = None
 
     def __init__(self, body=b"", status=200, headers=(), type=None, length=-1):
         if isinstance(body, str):
@@ -295,6 +298,8 @@ class AsyncioStream:
             return b""
 
     def write(self, data):
+        if self._writer.transport.is_closing():
+            raise OSError("the client has gone")  # asyncio would take it, and drop it
         self._writer.write(bytes(data))
 
     async def drain(self):

@@ -11,8 +11,6 @@ import h2.connection
 import h2.events
 import pytest
 import websockets
-from microdot import Microdot
-from microdot import Response as MicrodotResponse
 
 from stack.api import httpd
 from stack.ws import frames
@@ -422,76 +420,3 @@ def test_websocket_over_http2(served):
                 c.send_data(1, data[:n])
                 data = data[n:]
     assert got == [(frames.TEXT, message), (frames.CLOSE, (4000, "asked"))]
-
-
-def test_asgi():
-    async def app(scope, receive, send):
-        assert scope["type"] in ("http", "websocket")
-        if scope["type"] == "websocket":
-            assert (await receive())["type"] == "websocket.connect"
-            await send({"type": "websocket.accept"})
-            message = await receive()
-            await send({"type": "websocket.send", "text": message["text"].upper()})
-            assert (await receive())["type"] == "websocket.disconnect"
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message["body"], message["more_body"]
-        fields = [(b"x-path", scope["raw_path"]), (b"content-type", b"text/x")]
-        await send({"type": "http.response.start", "status": 202, "headers": fields})
-        for piece in (scope["method"].encode(), b" ", scope["query_string"], b" ", body):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-
-    with Running(httpd.asgi(app)) as s:
-        for way in ("--http1.1", "--http2-prior-knowledge"):
-            out = run("curl", "-sSi", way, "-d", "data", s.url + "/p?q=1")
-            assert out.endswith(b"POST q=1 data") and b" 202" in out and b"x-path: /p" in out
-
-        async def talk():
-            async with websockets.connect(f"ws://127.0.0.1:{s.port}/") as ws:
-                await ws.send("up")
-                assert await ws.recv() == "UP"
-
-        asyncio.run(talk())
-
-
-def test_microdot():
-    app = Microdot()
-
-    @app.get("/hello/<name>")
-    async def hello(request, name):
-        return {"hello": name, "q": request.args.get("q")}
-
-    @app.post("/form")
-    def form(request):
-        return request.form["a"], 201, {"X-B": "c"}
-
-    @app.get("/many")
-    def many(request):
-        def produce():
-            for i in range(5):
-                yield f"{i}\n"
-
-        return produce()
-
-    @app.get("/cookie")
-    def cookie(request):
-        response = MicrodotResponse("set")
-        response.set_cookie("a", "1")
-        response.set_cookie("b", "2")
-        return response
-
-    with Running(httpd.microdot(app)) as s:
-        for way in ("--http1.1", "--http2-prior-knowledge"):
-
-            def curl(*options, way=way):
-                return run("curl", "-sS", way, *options)
-
-            assert json.loads(curl(s.url + "/hello/you?q=1")) == {"hello": "you", "q": "1"}
-            out = curl("-i", "-d", "a=b%20c", s.url + "/form")
-            assert out.endswith(b"\r\n\r\nb c") and b" 201" in out and b": c\r\n" in out
-            assert curl(s.url + "/many") == b"0\n1\n2\n3\n4\n"
-            assert curl("-i", s.url + "/cookie").lower().count(b"set-cookie: ") == 2
-            assert b" 404" in curl("-i", s.url + "/nothing")
