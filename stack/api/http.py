@@ -114,7 +114,7 @@ class Transport:
             if proxy is not None:
                 if proxy.scheme == "https":
                     yield from self._tls(stream, way.verify, proxy.host, False, deadline)
-                if way.scheme == "https":
+                if way.tunnel:
                     from stack.http import tunnel
 
                     yield from tunnel.open(stream, way, proxy, deadline)

@@ -6,7 +6,8 @@
         ws.ping()  ws.close(1000, "bye")  ws.buffered_amount
 
 Options: subprotocols, headers, compress=True, most (bytes of a message), timeout (seconds
-of connecting and of each wait), verify, http2=True (over HTTP/2; else HTTP/1.1).
+of connecting and of each wait), verify, http2=True (over HTTP/2; else HTTP/1.1), proxy (a
+URL: through its CONNECT).
 `net.aio.websocket.connect` is the same to be awaited, with `await ws.send`: it waits while
 more than 64 KB wait to be taken, `ws.post(message)` does not.
 Not implemented: one WebSocket in two tasks at once that both receive.
@@ -68,9 +69,16 @@ class _Direct:
             data = self._rest
             self._rest = b""
             return data
-        self._push()
-        n = yield from self._stream.recv_until(self._buf, 0, _SCRATCH, deadline)
-        return memoryview(self._buf)[:n]
+        # What waits to be sent goes on being sent: the peer may answer no sooner.
+        s = self._stream
+        while True:
+            self._push()
+            n = s.take(self._buf, 0, _SCRATCH)
+            if n >= 0:
+                return memoryview(self._buf)[:n]
+            if s._rt.now() >= deadline:
+                raise OSError(errors.ETIMEDOUT)
+            yield from s.wait(bool(self._out), deadline)
 
     def close(self):
         self._stream.close()
@@ -109,8 +117,15 @@ class _Stream:
             yield from self._h2.drive(self._body, self._body.has_room, deadline)
             self._push()
 
+    def _may_go_on(self):
+        return self._body.has_piece() or self._body.has_room()
+
     def steps_read(self, deadline):
         self._push()
+        while self._out and not self._body.has_piece():
+            self._body.wants_room = True
+            yield from self._h2.drive(self._body, self._may_go_on, deadline)
+            self._push()
         self._body._limits = _Fixed(deadline)
         n = yield from self._body.readinto(self._buf, 0, _SCRATCH)
         return memoryview(self._buf)[:n]
@@ -283,6 +298,7 @@ def steps(
     timeout=30,
     verify=None,
     http2=False,
+    proxy=None,
 ):
     """Steps: an open WebSocket. OSError, ValueError; ProtocolError where the server has none."""
     low = where.lower()
@@ -292,7 +308,9 @@ def steps(
     rng = rt.host.rng
     transport = http.Transport(rt)
     limits = Limits(timeout, rt.now(), NEVER)
-    way = Way(u, verify, None, ("prior" if u.scheme == "http" else None) if http2 else False)
+    proxy = None if proxy is None else urls.parse(proxy)
+    way = Way(u, verify, proxy, ("prior" if u.scheme == "http" else None) if http2 else False)
+    way.tunnel = True  # RFC 6455, section 4.1: a proxy is asked for a connection
     fields = [("Host", u.authority()), ("User-Agent", "Barewire")]
     if u.user:
         fields.append(("Authorization", basic(u.user.split(":", 1))))

@@ -153,6 +153,7 @@ class Way:
         self.port = url.port
         self.verify = verify
         self.proxy = proxy
+        self.tunnel = url.scheme == "https"  # through a proxy, which else is asked itself
         self.prior_knowledge = http2 == "prior"
         self.may_h2 = self.prior_knowledge or url.scheme == "https" and http2 is not False
         v = verify if isinstance(verify, (str, bytes, bool)) or verify is None else id(verify)

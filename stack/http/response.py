@@ -211,7 +211,8 @@ class Response:
                     self._kept.append(bytes(memoryview(buf)[off : off + n]))
             if self._progress is not None:
                 self._progress(self._done, self.length)
-        if self._body.ended and self._kept is not None:
+        # Of a body whose length was said, who reads that much may not ask for the end after it.
+        if self._kept is not None and (self._body.ended or self._done == self.length):
             self._end_kept()
         return n
 

@@ -1,11 +1,14 @@
-"""net.httpd in the guest, before the clients that people have: curl, nghttp, h2load, websockets."""
+"""net.httpd in the guest, before the clients that people have: curl, nghttp, h2load, websockets,
+libcurl's WebSocket, and Node's: `ws`, undici, node:http2."""
 
 import asyncio
 import json
+import sys
 
 import pytest
 import websockets
 
+from barewire.paths import build_dir, root
 from tests.boot import tls_peers as peers
 
 pytestmark = [pytest.mark.boot, pytest.mark.bridge]
@@ -18,6 +21,9 @@ async def produce(out):
     for i in range(100):
         await out.write("line %d\\n" % i * 100)
     out.trailers.append(("X-End", "yes"))
+async def pieces(out):
+    for i in range(300):
+        await out.write(b"x" * 1000)
 async def echo(request):
     return await request.body(1 << 24)
 async def chat(request):
@@ -35,6 +41,7 @@ def memory(request):
 files = httpd.static("/www")
 table = {"/hello": lambda r: hello, "/stream": lambda r: httpd.Response(produce), "/echo": echo,
          "/ws": chat, "/form": form, "/big": lambda r: b"x" * 300000, "/memory": memory,
+         "/pieces": lambda r: httpd.Response(pieces),
          "/held": lambda r: str(len(server.connections))}
 def app(request):
     return table.get(request.path, files)(request)
@@ -60,6 +67,17 @@ def start(guest):
     running = guest.run_async(APP + "\nasyncio.run(main())")
     running.expect("serving")
     return running
+
+
+def node(lab, script, *args):
+    """What a script of tests/npm says on the gateway, as JSON."""
+    modules = build_dir() / "npm" / "node_modules"
+    script = root() / "tests" / "npm" / script
+    done = lab.gateway.run(
+        "env", f"NODE_PATH={modules}", "node", script, *args, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout)
 
 
 @pytest.mark.guest_options(mem=128)
@@ -125,13 +143,38 @@ def test_100_streams_and_32_connections(bridged_guest, lab):
     load("-n", "40", "-c", "1", "-m", "20", base + "/big")
     # The collector is conservative: a stray word may hold one body of 300 KB, not more.
     assert settled() > free - 400_000
+    # 20 streams are not read at all until 79 others of their connection are through: what they
+    # hold is a stream's queue of 32 KB each, its pieces and its task.
+    got = node(lab, "unequal.js", guest.ip, "/pieces", 300_000)
+    print(got)
+    assert got["held"] == 20 and got["took"] < 20 * 48_000 + 400_000
+    assert settled() > free - 400_000
     load("-n", "1000", "-c", "32", "--h1", base + "/hello")
     assert settled() > free - 400_000
 
 
+# libcurl's WebSocket, of a libcurl that has one (Debian 12's has not).
+LIBCURL = """
+import sys
+from curl_cffi import CurlWsFlag, Session
+with Session() as s:
+    ws = s.ws_connect(sys.argv[1], headers={"Sec-WebSocket-Protocol": "chat"})
+    for message in ("hi", "x" * 50_000):
+        ws.send(message.encode(), CurlWsFlag.TEXT)
+        data, flags = ws.recv()
+        assert data == message.encode() and flags & CurlWsFlag.TEXT
+    ws.send(bytes(range(256)), CurlWsFlag.BINARY)
+    data, flags = ws.recv()
+    assert data == bytes(range(256)) and flags & CurlWsFlag.BINARY
+    ws.close()
+    print("curl is through")
+"""
+
+
 @pytest.mark.guest_options(mem=128)
-def test_websockets(bridged_guest, lab):
+def test_websockets(bridged_guest, lab, artifacts):
     guest = bridged_guest
+    peers.put_identity(guest, peers.write_identities(artifacts), "p256")
     start(guest)
 
     async def talk(compression):
@@ -150,6 +193,10 @@ def test_websockets(bridged_guest, lab):
 
     for compression in ("deflate", None):
         asyncio.run(talk(compression))
+    out = lab.gateway.run(sys.executable, "-c", LIBCURL, f"ws://{guest.ip}/ws").stdout
+    assert "curl is through" in out
+    got = node(lab, "client.js", guest.ip)
+    assert got == {"ws": [1000, 1000], "undici": ["1.1", "1.1", "2"], "http2": [8, 8]}, got
 
 
 @pytest.mark.guest_options(mem=128)

@@ -97,9 +97,9 @@ class Transport:
         end = way.proxy or way
         self.made += 1
         stream = Stream(socket.create_connection((end.host, end.port), 20))
+        if way.proxy and way.tunnel:
+            yield from tunnel.open(stream, way, way.proxy, deadline)
         if way.scheme == "https":
-            if way.proxy:
-                yield from tunnel.open(stream, way, way.proxy, deadline)
             context = ssl.create_default_context(cafile=self.roots)
             context.set_alpn_protocols(["h2", "http/1.1"] if way.may_h2 else ["http/1.1"])
             stream.tls(context, way.host)

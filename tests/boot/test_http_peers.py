@@ -1,0 +1,302 @@
+"""requests, net.http and net.websocket in the guest before servers and proxies that others made:
+Starlette on uvicorn and on Hypercorn, Node's http2 and `ws`, tinyproxy."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+from barewire.paths import build_dir, root
+from tests.boot import tls_peers as peers
+from tests.vectors.tls.identities import HOST
+
+pytestmark = [
+    pytest.mark.boot, pytest.mark.bridge, pytest.mark.timeout(400),
+    pytest.mark.guest_options(mem=64),
+]  # fmt: skip
+
+BODY = bytes(i * i & 255 for i in range(200_000))
+TINYPROXY = """
+Port 3128
+Listen {ip}
+Timeout 60
+Allow 0.0.0.0/0
+BasicAuth me pw
+LogFile "{log}"
+LogLevel Info
+DisableViaHeader Yes
+"""
+# It is to know the name that the guest knows.
+PROXY = 'mount --bind "$0/hosts" /etc/hosts && exec tinyproxy -d -c "$0/tinyproxy.conf"'
+# What each script begins with; `refused` says what an error was.
+PRELUDE = f"""
+import asyncio, net, requests, time
+body = bytes([i * i & 255 for i in range(200000)])
+verify = "/root.pem"
+def refused(kind, function, *args, **options):
+    try:
+        r = function(*args, **options)
+    except kind as e:
+        return e
+    raise AssertionError("not refused: %r" % (r,))
+HOST = "{HOST}"
+"""
+
+
+@contextlib.contextmanager
+def started(host, port, *argv, **options):
+    p = host.popen(*argv, **options)
+    try:
+        peers.wait_for_port(host, port, p)
+        yield p
+    finally:
+        p.kill()
+        p.communicate()
+
+
+@pytest.fixture
+def served(lab, bridged_guest, artifacts):
+    """The guest, and where its peers are: app (uvicorn), h2 (Hypercorn), node, ws, proxy."""
+    host, guest = lab.gateway, bridged_guest
+    peers.write_identities(artifacts)
+    peers.put_identity(guest, artifacts)
+    other = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    other += ["-nodes", "-days", "30", "-subj", f"/CN={HOST}", "-keyout", "/dev/null"]
+    host.run(*other, "-out", artifacts / "other.pem")
+    guest.put("/other.pem", (artifacts / "other.pem").read_bytes())  # the root of nothing else
+    peers.name(guest, HOST, host.ip)
+    www = artifacts / "www"
+    www.mkdir()
+    (www / "body.bin").write_bytes(BODY)
+    (artifacts / "tinyproxy.conf").write_text(
+        TINYPROXY.format(ip=host.ip, log=artifacts / "tinyproxy.log")
+    )
+    (artifacts / "hosts").write_text(f"127.0.0.1 localhost\n{host.ip} {HOST}\n")
+    env = {**os.environ, "WWW": str(www), "PYTHONPATH": str(root())}
+    cert, key = artifacts / "p256.pem", artifacts / "p256.key"
+    app = "tests.boot.http_app:app"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    node_env = {**os.environ, "NODE_PATH": str(build_dir() / "npm" / "node_modules")}
+    script = root() / "tests" / "npm" / "server.js"
+    with (
+        started(host, 8001, sys.executable, "-m", "uvicorn", app, "--host", host.ip, "--port",
+                "8001", env=env, **quiet),
+        started(host, 8443, sys.executable, "-m", "hypercorn", app, "--bind", f"{host.ip}:8443",
+                "--certfile", cert, "--keyfile", key, env=env, **quiet),
+        started(host, 9444, "node", script, host.ip, "9443", cert, key, env=node_env, **quiet),
+        started(host, 3128, "unshare", "-m", "sh", "-c", PROXY, artifacts, **quiet),
+    ):  # fmt: skip
+        where = f"""
+app = "http://{HOST}:8001"
+h2 = "https://{HOST}:8443"
+node = "https://{HOST}:9443"
+ws = "ws://{HOST}:9444"
+proxy = "http://me:pw@{host.ip}:3128"
+"""
+        guest_exec = lambda code, timeout=120: guest.exec(PRELUDE + where + code, timeout)
+        yield types.SimpleNamespace(
+            exec=guest_exec, guest=guest, host=host, log=artifacts / "tinyproxy.log"
+        )
+
+
+def test_what_goes_wrong(served):
+    """Time-outs of each kind, retries only where that is safe, certificates that are not good."""
+    out = served.exec(
+        """
+plain = "http://%s:9444" % HOST
+# A certificate that nobody vouches for, for another name, and with roots that are others.
+for bad in (None, "/other.pem", open("/other.pem").read()):
+    e = refused(requests.ConnectionError, requests.get, node + "/counts", verify=bad)
+    assert "certificate" in str(e).lower() or "issuer" in str(e).lower(), e
+e = refused(requests.ConnectionError, requests.get, "https://GATEWAY:9443/counts", verify=verify)
+print("name:", e)
+assert requests.get("https://GATEWAY:9443/counts", verify=False).status_code == 200
+for good in (verify, open(verify).read()):
+    assert requests.get(node + "/counts", verify=good).status_code == 200
+# Of a POST, no second one is made; a GET is, on a new connection.
+s = requests.Session()
+assert s.get(plain + "/drop").text == "1"
+assert s.get(plain + "/drop").text == "3"  # the second was dropped, the third is its repetition
+assert s.get(plain + "/counts").json()["GET/drop"] == 3
+e = refused(requests.ConnectionError, s.post, plain + "/drop", data=b"x")
+counts = s.get(plain + "/counts").json()
+assert counts["POST/drop"] == 1 and counts["GET/drop"] == 3, counts
+e = refused(requests.ConnectionError, lambda: requests.get(plain + "/gone").content)
+# Time-outs: of a read, of the whole, of connecting.
+for base in (plain, node):
+    s = requests.Session()
+    s.verify = verify
+    refused(requests.Timeout, s.get, base + "/hang", timeout=0.3)
+    assert s.get(base + "/counts", timeout=20).status_code == 200
+    refused(requests.Timeout, lambda: s.get(base + "/drip", timeout=(20, 20, 0.6)).content)
+refused(requests.Timeout, requests.get, "http://GATEWAY:9999/", timeout=(0.4, 20))
+refused(requests.ConnectionError, requests.get, "http://GATEWAY:9998/")
+async def cancelled():
+    try:
+        await asyncio.wait_for(net.aio.http.get(plain + "/hang"), 0.2)
+    except asyncio.TimeoutError:
+        return (await net.aio.http.get(plain + "/counts")).status_code
+assert asyncio.run(cancelled()) == 200
+print("through")
+""".replace("GATEWAY", served.host.ip)
+    )
+    assert "through" in out and "name: " in out, out
+
+
+@pytest.fixture
+def full(lab):
+    """A port whose queue is full, so that a SYN to it is not answered."""
+    s = lab.gateway.socket()
+    s.bind((lab.gateway.ip, 9999))
+    s.listen(0)
+    others = [lab.gateway.socket() for _ in range(4)]
+    for o in others:
+        o.setblocking(False)
+        o.connect_ex((lab.gateway.ip, 9999))
+    yield
+    for o in (*others, s):
+        o.close()
+
+
+test_what_goes_wrong = pytest.mark.usefixtures("full")(test_what_goes_wrong)
+
+
+def test_websockets_and_proxies(served):
+    """`ws`, uvicorn and Hypercorn, and all of it by way of tinyproxy as well."""
+    out = served.exec(
+        """
+for url in (ws, app.replace("http", "ws") + "/ws", h2.replace("http", "ws") + "/ws"):
+    for way in (None, proxy):
+        for compress in (True, False):
+            c = net.websocket.connect(url, subprotocols=("x", "chat"), compress=compress,
+                                      verify=verify, proxy=way)
+            assert c.subprotocol == "chat"
+            for message in ("", "h\\u00e4llo", b"\\x00\\xff", "x" * 70000, body):
+                c.send(message)
+                assert c.recv() == message, url
+            c.ping(b"p")
+            c.send("close")
+            print(c.recv(), c.close_code, c.close_reason)
+c = net.websocket.connect(ws)
+c.send("pieces")
+assert c.recv() == "in pieces"
+c.close()
+# Hypercorn has RFC 8441.
+c = net.websocket.connect(h2.replace("http", "ws") + "/ws", verify=verify, http2=True)
+c.send(body)
+assert c.recv() == body
+c.close()
+refused(Exception, net.websocket.connect, app.replace("http", "ws") + "/nothing")
+print("through")
+"""
+    )
+    assert out.count("None 4001 asked") == 12 and "through" in out, out
+    log = served.log.read_text()
+    assert f"CONNECT {HOST}:9444" in log and f"CONNECT {HOST}:8443" in log
+
+
+CACHE = """
+s = net.http.Session(cache=net.http.cache(100000, "/cache"))
+s.verify = verify
+def get(name, cc="max-age=600", options="", **more):
+    return s.get("%s/cached/%s?cc=%s%s" % (base, name, cc, options), **more)
+def fresh(*args, **more):
+    r = get(*args, **more)
+    return not r.from_cache
+base = BASE
+"""
+FIRST = """
+for base in (app, h2):
+    for name, cc, options, kept in (
+        ("plain", "max-age=600", "", True), ("private", "private,max-age=600", "", True),
+        ("immutable", "max-age=600,immutable", "", True), ("no-store", "no-store", "", False),
+        ("stale", "max-age=0", "", False), ("public", "public,max-age=600", "&vary=x-own", True),
+        ("any", "max-age=600", "&vary=*", False), ("s", "s-maxage=600", "", False),
+    ):
+        a = get(name, cc, options)
+        b = get(name, cc, options)
+        assert not a.from_cache and b.from_cache == kept, (name, a.headers, b.from_cache)
+    # no-cache, must-revalidate, a validator: asked again, answered by a 304, of the same body.
+    for cc in ("no-cache", "max-age=0,must-revalidate"):
+        a = get("tag" + cc[:2], cc, "&etag=e")
+        b = get("tag" + cc[:2], cc, "&etag=e")
+        assert a.text == b.text == "GET 1" and not a.from_cache and b.from_cache
+    assert get("tag", "max-age=600", "&etag=e").text == "GET 1"
+    r = get("tag", "max-age=600", "&etag=e", headers={"Cache-Control": "no-cache"})
+    assert r.text == "GET 1" and r.from_cache
+    # What is asked for differs by a field.
+    assert fresh("v", "max-age=600", "&vary=x-own", headers={"X-Own": "a"})
+    assert fresh("v", "max-age=600", "&vary=x-own", headers={"X-Own": "b"})
+    assert not fresh("v", "max-age=600", "&vary=x-own", headers={"X-Own": "a"})
+    # An unsafe method ends what was stored.
+    assert fresh("post") and not fresh("post")
+    s.post("%s/cached/post?cc=max-age=600" % base, data=b"x")
+    assert fresh("post") and not fresh("post")
+    # A stale one while the server is down; not where it must be asked.
+    a = get("down", "max-age=0,stale-if-error=600", "&fail=2")
+    assert get("down", "max-age=0,stale-if-error=600", "&fail=2").text == a.text == "GET 1"
+    get("must", "max-age=0,must-revalidate,stale-if-error=600", "&fail=2")
+    assert get("must", "max-age=0,must-revalidate,stale-if-error=600", "&fail=2").status_code == 503
+    # A stale one at once, and it is asked for behind that.
+    swr = "max-age=0,stale-while-revalidate=600"
+    assert fresh("swr", swr) and get("swr", swr).text == "GET 1"
+    assert get("swr", swr).text == "GET 2"
+    # Ranges are not stored.
+    for _ in range(2):
+        r = s.get(base + "/files/body.bin", headers={"Range": "bytes=0-9"})
+        assert r.status_code == 206 and not r.from_cache
+    # Heuristic: a file's Last-Modified is hours old at least, in the test's eyes.
+    assert not s.get(base + "/files/old.txt").from_cache
+    assert s.get(base + "/files/old.txt").from_cache
+base = app
+for i in range(40):  # beyond the limit
+    get("big%d" % i, "max-age=600,x=" + "y" * 3000)
+assert s.cache.used <= 100000
+assert fresh("kept") and not fresh("kept")
+print("first")
+"""
+SECOND = """
+base = app
+r = get("kept")
+assert r.from_cache and r.text == "GET 1", r.text
+assert not fresh("big39", "max-age=600,x=" + "y" * 3000)
+assert fresh("big0", "max-age=600,x=" + "y" * 3000)
+assert fresh("never")
+assert s.cache.used <= 100000
+print("second")
+"""
+
+
+def test_cache_across_a_reboot(rig, artifacts):
+    """Each directive before a server that counts; the store on littlefs, found again by the next
+    boot though its power went."""
+    lab = rig.lab()
+    disk = artifacts / "disk.img"
+    guest = rig.bridged(lab, disk=disk, mem=64)
+    host = lab.gateway
+    peers.write_identities(artifacts)
+    www = artifacts / "www"
+    www.mkdir()
+    (www / "body.bin").write_bytes(BODY)
+    (www / "old.txt").write_text("old")
+    os.utime(www / "old.txt", (10**9, 10**9))
+    env = {**os.environ, "WWW": str(www), "PYTHONPATH": str(root())}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    app = "tests.boot.http_app:app"
+    where = f'app = "http://{HOST}:8001"\nh2 = "https://{HOST}:8443"\nBASE = app\n'
+    with (
+        started(host, 8001, sys.executable, "-m", "uvicorn", app, "--host", host.ip, "--port",
+                "8001", "--h11-max-incomplete-event-size", "65536", env=env, **quiet),
+        started(host, 8443, sys.executable, "-m", "hypercorn", app, "--bind", f"{host.ip}:8443",
+                "--certfile", artifacts / "p256.pem", "--keyfile", artifacts / "p256.key", env=env,
+                **quiet),
+    ):  # fmt: skip
+        peers.put_identity(guest, artifacts)
+        peers.name(guest, HOST, host.ip)
+        assert "first" in guest.exec(PRELUDE + where + CACHE + FIRST, 120)
+        guest.kill()
+        guest = rig.bridged(lab, disk=disk, mem=64)
+        assert "second" in guest.exec(PRELUDE + where + CACHE + SECOND, 60)

@@ -1,0 +1,78 @@
+// Servers of Node's for net.http and net.websocket: HTTP/1.1 and, by ALPN, HTTP/2 over TLS on
+// PORT, plain HTTP/1.1 with `ws` on PORT + 1. Says "listening".
+// node server.js HOST PORT CERT KEY
+"use strict";
+const fs = require("node:fs");
+const http = require("node:http");
+const http2 = require("node:http2");
+const { WebSocketServer } = require("ws");
+
+const [host, port, cert, key] = process.argv.slice(2);
+const counts = {};
+const sockets = new Map();  // how many requests came by each
+
+function answer(req, res) {
+  const path = req.url.split("?")[0];
+  const n = counts[req.method + path] = (counts[req.method + path] || 0) + 1;
+  const used = sockets.get(req.socket) || 0;
+  sockets.set(req.socket, used + 1);
+  if (path === "/echo") {
+    res.writeHead(200, { "x-version": req.httpVersion });
+    req.pipe(res);
+  } else if (path === "/early") {
+    res.writeEarlyHints({ link: "</style.css>; rel=preload" });
+    res.end("after hints");
+  } else if (path === "/trailers") {
+    if (req.httpVersion === "2.0") {
+      res.stream.respond({ ":status": 200 }, { waitForTrailers: true });
+      res.stream.on("wantTrailers", () => res.stream.sendTrailers({ "x-end": "yes" }));
+      res.stream.end("body");
+    } else {
+      res.writeHead(200, { Trailer: "x-end", "Transfer-Encoding": "chunked" });
+      res.addTrailers({ "x-end": "yes" });
+      res.end("body");
+    }
+  } else if (path === "/drop") {  // a connection that was used is ended, unanswered
+    if (used) req.socket.destroy();
+    else res.end(String(n));
+  } else if (path === "/counts") {
+    res.end(JSON.stringify(counts));
+  } else if (path === "/hang") {
+    // never
+  } else if (path === "/drip") {
+    res.writeHead(200, { "content-length": "1000000" });
+    const timer = setInterval(() => res.write("x"), 20);
+    req.socket.on("close", () => clearInterval(timer));
+  } else if (path === "/gone") {
+    res.writeHead(200, { "content-length": "1000" });
+    res.write("x", () => req.socket.destroy());
+  } else {
+    res.writeHead(404).end("nothing");
+  }
+}
+
+const tls = { cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true };
+const secure = http2.createSecureServer(tls, answer);
+const plain = http.createServer(answer);
+plain.on("checkContinue", (req, res) => {
+  counts.continues = (counts.continues || 0) + 1;
+  if (req.url === "/refuse") res.writeHead(417).end("no");
+  else {
+    res.writeContinue();
+    answer(req, res);
+  }
+});
+const sub = { handleProtocols: (offered) => (offered.has("chat") ? "chat" : false) };
+new WebSocketServer({ server: plain, perMessageDeflate: true, maxPayload: 1 << 22, ...sub })
+  .on("connection", (ws) => {
+    ws.on("message", (data, binary) => {
+      if (!binary && String(data) === "close") ws.close(4001, "asked");
+      else if (!binary && String(data) === "pieces") {
+        ws.send("in ", { fin: false });
+        ws.ping();
+        ws.send("pieces", { fin: true });
+      } else ws.send(data, { binary });
+    });
+  });
+secure.listen(Number(port), host, () =>
+  plain.listen(Number(port) + 1, host, () => console.log("listening")));
