@@ -27,7 +27,7 @@ SIZE = 300000
 # Of a connection: what is compared as it is, what by its parts, what leads elsewhere.
 _PARTS = ("snd", "rcv", "rtt", "cc", "board", "ooo", "spare_ooo", "hystart")
 _ELSEWHERE = ("tcp", "path", "waker", "flow_next", "ready_next", "fast_listener", "buf", "_buffers",
-              "report", "_ring")  # fmt: skip
+              "report", "_ring", "lane")  # fmt: skip
 
 
 def _state(o):
@@ -131,6 +131,11 @@ def _run(seed, offload, tx, programs):
         if at > clock.now:
             clock.now = min(at, clock.now + MS)
     assert ends[0].got == down and ends[1].got == up
+    for h in hosts:
+        # Nobody keeps what has ended.
+        assert all(c is None or h.tcp.flows.find(
+            c.local_addr, c.local_port, c.remote_addr, c.remote_port) is c
+            for c in h.tcp.lanes._conns)  # fmt: skip
     return frames, states, taken[0]
 
 

@@ -349,6 +349,8 @@ class Tcp:
             self.live -= 1
         self.flows.remove(c)
         self.timers.cancel(c)
+        if c.lane >= 0:
+            self.lanes.drop(c.lane, c)
 
     def add_time_wait(self, c, now):
         self.time_waits.add(c, now)

@@ -72,7 +72,7 @@ class Connection:
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
         "timer_at", "timer_index",
         "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
-        "ready", "ready_next", "marks",
+        "ready", "ready_next", "marks", "lane",
         "retransmits", "rx_bytes", "tx_bytes", "ooo_segments",
     )
 
@@ -88,6 +88,7 @@ class Connection:
         self.ports = local_port << 16 | remote_port
         self.key = 0
         self.flow_next = None
+        self.lane = -1  # its place among fast.Lanes, the last one
 
         self.state = CLOSED
         self.error = 0

@@ -115,6 +115,13 @@ class Lanes:
             if i >= 0:
                 self._conns[i] = c
                 self._empty = False
+                c.lane = i
+
+    def drop(self, i, c):
+        """The connection c, last known at place i, has ended."""
+        if self._conns[i] is c:
+            self._conns[i] = None
+            self._keys[(i << 6) + 63] = 0
 
     def forget(self):
         """Know no flow."""
@@ -125,7 +132,6 @@ class Lanes:
             for i in range(_FLOWS):
                 if conns[i] is not None:
                     conns[i] = None
-                    self._keys[i << 6] = 0xFF
                     self._keys[(i << 6) + 63] = 0
 
 
