@@ -75,7 +75,7 @@ def choose(image, say=None):
         return named
     if not os.path.exists("/dev/kvm"):
         return "tcg"
-    path, key = cache_dir() / "accel.json", _key()
+    path, key = cache_dir() / "accelerator.json", _key()
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -30,6 +30,7 @@ and the paths of console.log, qemu.log and net.pcap of each guest, which are kep
 nothing.
 """
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -58,19 +59,6 @@ def pytest_configure(config):
     )
 
 
-def pytest_report_header(config):
-    from barewire import accel
-    from barewire.paths import BarewireError, default_image
-
-    try:
-        image = Path(config.getoption("--barewire-image") or default_image())
-        lines = []
-        chosen = accel.choose(image, lines.append)
-        return [f"barewire: {image.name}, {image.stat().st_size} bytes, under {chosen}", *lines]
-    except (BarewireError, OSError) as e:
-        return f"barewire: {e}"
-
-
 def left_behind(folder):
     """What a failed test left in `folder`, as text: paths, and the end of each console."""
     kept = sorted(p for p in folder.rglob("*") if p.suffix in (".log", ".pcap"))
@@ -92,15 +80,25 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def _artifacts(config):
+    asked = config.getoption("--barewire-artifacts")
+    return (Path(asked) if asked else config.rootpath / "barewire-artifacts").absolute()
+
+
+def pytest_sessionfinish(session):
+    """The folder goes if nothing is in it; of xdist's processes the first sees to it, the last."""
+    if not hasattr(session.config, "workerinput"):
+        with contextlib.suppress(OSError):
+            _artifacts(session.config).rmdir()
+
+
 class Bench:
     """The guests of one test."""
 
     def __init__(self, request):
         config = request.config
-        asked = config.getoption("--barewire-artifacts")
-        base = Path(asked) if asked else config.rootpath / "barewire-artifacts"
         name = re.sub(r"[^A-Za-z0-9_.=-]+", "-", request.node.nodeid).strip("-")[:150]
-        self.folder = base.absolute() / name
+        self.folder = _artifacts(config) / name
         self.here = request.node.path.parent
         self.defaults = {
             "image": config.getoption("--barewire-image"),
@@ -189,8 +187,6 @@ def barewire_boot(request):
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
     shutil.rmtree(made.folder, ignore_errors=True)
-    if made.folder.parent.is_dir() and not any(made.folder.parent.iterdir()):
-        made.folder.parent.rmdir()
 
 
 @pytest.fixture

@@ -61,6 +61,19 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("platform", [platforms.find(n) for n in names], ids=str, indirect=True)
 
 
+def pytest_report_header(config):
+    from barewire import accel
+    from barewire.paths import BarewireError, default_image
+
+    try:
+        image = default_image()
+        lines = []
+        chosen = accel.choose(image, lines.append)
+        return [f"barewire: {image.name}, {image.stat().st_size} bytes, under {chosen}", *lines]
+    except BarewireError as e:
+        return f"barewire: {e}"
+
+
 def _folder(item):
     from barewire.paths import build_dir
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import pexpect
 import pytest
 
+from barewire.paths import build_dir
 from barewire.suite import matches, runs_itself
 
 FILES = {
@@ -155,6 +157,19 @@ def test_words_and_the_other_ends(folder, tmp_path):
     done = barewire_test(tmp_path / "empty")
     assert done.returncode == 5 and "no tests in" in done.stderr
     assert barewire_test(tmp_path / "nowhere").returncode == 2
+
+
+@pytest.mark.boot
+def test_micropythons_own_tests_and_a_progress_bar():
+    """As they come, with the output that MicroPython expects of them, at a terminal."""
+    (tests,) = build_dir().glob("micropython-*/tests/micropython")
+    argv = ["-m", "barewire.cli", "test", str(tests), "-k", "const*.py", "--net", "none"]
+    with pexpect.spawn(sys.executable, argv, timeout=200, encoding="utf-8") as child:
+        child.expect("━.*[0-5]/5")
+        child.expect("5 passed in 5 files")
+        child.expect(pexpect.EOF)
+        child.wait()
+        assert child.exitstatus == 0
 
 
 def test_whether_a_file_runs_its_functions_itself():

@@ -80,7 +80,8 @@ def _run(todo, jobs, quiet, exitfirst):
     results = []
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context)
-    bar = _progress(len(todo))
+    shown = sys.stderr.isatty() and (quiet or sys.stdout.isatty())
+    bar = _Bar(len(todo)) if shown else _Plain()
     try:
         futures = [pool.submit(suite.run, job) for job in todo]
         for future in as_completed(futures):
@@ -99,10 +100,6 @@ def _run(todo, jobs, quiet, exitfirst):
 
 def _shown(r):
     return f"{click.style(f'{r.state:8}', fg=_COLOURS[r.state])}{r.seconds:6.2f} s  {r.title}"
-
-
-def _progress(total):
-    return _Bar(total) if sys.stderr.isatty() else _Plain()
 
 
 class _Plain:
