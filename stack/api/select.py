@@ -190,6 +190,7 @@ class poll:
             while e is not None:
                 after = e.next
                 ev = 0
+                e.queued = False  # looking may run the stack (TLS), and that wake this one anew
                 if e.mask >= 0:
                     # Level triggered: what is ready now is looked at again next time.
                     ev = e.source.events() & (e.mask | _ALWAYS)
@@ -197,13 +198,14 @@ class poll:
                     ready.append((e.obj, ev))
                     if flags & _ONESHOT:
                         e.mask = 0
-                    if last is None:
-                        first = e
-                    else:
-                        last.next = e
-                    last = e
-                else:
-                    e.queued = False
+                    if not e.queued:
+                        e.queued = True
+                        if last is None:
+                            first = e
+                        else:
+                            last.next = e
+                        last = e
+                elif not e.queued:
                     e.next = None
                 e = after
             if last is not None:

@@ -156,8 +156,9 @@ def test_dashboard_in_a_browser(rig, artifacts, platform):
                 for e in b.events
                 if e["method"] == "Network.webSocketHandshakeResponseReceived"
             ]
-            # One connection for the page and its WebSocket: RFC 8441.
-            assert handshake and text.count("ESTABLISHED") == 1, text
+            # The page's connection is its WebSocket's, too: RFC 8441 answers with 200, HTTP/1.1
+            # with 101 alone. (Chromium may open another in advance.)
+            assert 200 in handshake, (handshake, text)
             faults = [e for e in b.events if e["method"] in ("Runtime.exceptionThrown",)]
             assert not faults, faults
             shot = await b.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)

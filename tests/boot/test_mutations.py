@@ -31,7 +31,8 @@ while True:
 @pytest.mark.lab_options(capture_limit=2000)
 def test_the_guest_survives_damaged_frames(rig, lab):
     port = lab.link()
-    guest = rig.bridged(lab, port=port)
+    # Its own: one just leased would be declined when a frame claims it (RFC 2131 4.4.1).
+    guest = rig.bridged(lab, port=port, append={"ip": f"{lab.address(60)}/24"})
     running = guest.run_async(SERVER)
     running.expect("serving")
 
