@@ -191,7 +191,8 @@ def test_opened_and_closed(world):
     print(warm, after, sep="\n")
     waiting = after["time_wait"] - warm["time_wait"]
     assert after["open"] == 0 and after["half_open"] == 0 and after["time_wait"] <= 2048
-    assert after["buffers"] == warm["buffers"] and after["pool"] == warm["pool"]
+    # A frame may have been with the device at the first look: none is lost, one may be back.
+    assert after["buffers"] == warm["buffers"] and after["pool"] >= warm["pool"]
     # An entry of TIME-WAIT has 250 bytes and a place in a dict; nothing else may have grown.
     assert after["heap"] - warm["heap"] <= waiting * 400 + 40_000
 
