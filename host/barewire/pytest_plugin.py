@@ -144,15 +144,20 @@ class Bench:
 
     def close(self):
         """End the guests; what QEMU found wrong with them, a list of str."""
-        from barewire.guest import GuestFault
+        return close_guests(self.guests)
 
-        wrong = []
-        for guest in reversed(self.guests):
-            try:
-                guest.close()
-            except GuestFault as e:
-                wrong.append(str(e))
-        return wrong
+
+def close_guests(guests):
+    """End guests, the last one first; what QEMU found wrong with them, a list of str."""
+    from barewire.guest import GuestFault
+
+    wrong = []
+    for guest in reversed(guests):
+        try:
+            guest.close()
+        except GuestFault as e:
+            wrong.append(str(e))
+    return wrong
 
 
 _WAIT_FOR_ADDRESS = """

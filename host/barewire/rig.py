@@ -24,7 +24,7 @@ import shutil
 import pytest
 
 from barewire import platform as platforms
-from barewire.pytest_plugin import left_behind, wait_for_address
+from barewire.pytest_plugin import close_guests, left_behind, wait_for_address
 
 _failed = pytest.StashKey()
 _rig = pytest.StashKey()
@@ -150,14 +150,7 @@ class Rig:
 
     def close(self):
         """End everything; what was wrong, a list of str."""
-        from barewire.guest import GuestFault
-
-        wrong = []
-        for guest in reversed(self.guests):
-            try:
-                guest.close()
-            except GuestFault as e:
-                wrong.append(str(e))
+        wrong = close_guests(self.guests)
         for lab in reversed(self.labs):
             try:
                 for path, macs in lab.captures():

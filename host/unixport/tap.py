@@ -21,6 +21,7 @@ _TUNSETVNETHDRSZ = const(0x400454D8)
 _FLAGS = const(0x0002 | 0x1000 | 0x4000)  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 _OFFLOADS = const(1 | 2 | 4)  # TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6
 _RDWR_NONBLOCK = const(0o4002)
+_EAGAIN = const(11)
 
 _HEADER = const(12)
 _VOUCHED = const(3)  # NEEDS_CSUM | DATA_VALID
@@ -67,8 +68,11 @@ class Tap(Device):
         n = 0
         while n < budget:
             got = _read(self._fd, buf, len(buf))
-            if got < _HEADER + 14:
+            if got < 0:
                 break
+            if got < _HEADER + 14:
+                self.stats.drop("tap.runt")
+                continue
             frame.off = _HEADER
             frame.end = got
             frame.csum_ok = buf[0] & _VOUCHED != 0
@@ -89,6 +93,8 @@ class Tap(Device):
             struct.pack_into("QQ", self._iov, 16, at, frame.data_len)
             pieces = 2
         if _writev(self._fd, self._iov, pieces) < 0:
+            if os.errno() == _EAGAIN:
+                return False
             self.stats.drop("tap.tx")
         frame.release()
         return True

@@ -65,6 +65,33 @@ def test_only_the_woken_are_asked():
         w.settle()
 
 
+def test_a_wake_while_it_is_looked_at():
+    """Asking TLS for its events runs the stack, which may wake the very one that is asked."""
+    with World():
+        _a, b = pair()
+        p = m.poll()
+        p.register(b, POLLIN)
+        assert p.poll(0) == []
+        e = b._poll_entry
+
+        class Late:
+            def __init__(self, *bits):
+                self.bits = list(bits)
+
+            def events(self):
+                e.wake(None)
+                return self.bits.pop(0)
+
+        e.source = Late(0, POLLIN, POLLIN, 0)
+        e.wake(None)
+        assert p.poll(0) == []  # not ready, but woken meanwhile: looked at again
+        assert p.poll(0) == [(b, POLLIN)]
+        assert p.poll(0) == [(b, POLLIN)]  # ready and woken: on the list once
+        assert p.poll(0) == []
+        e.source = b._ep
+        assert p.poll(0) == []
+
+
 def test_one_shot():
     with World():
         a, b = pair()
