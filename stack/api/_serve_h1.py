@@ -11,6 +11,7 @@ from stack.core.errors import ProtocolError
 from stack.http import h1
 from stack.http.h1 import memo
 from stack.http.h1write import chunk, last_chunk
+from stack.http.headers import shared
 
 _DRAIN_MAX = const(65536)  # of a body that nobody read, so that the connection can be kept
 _HIGH = const(65536)
@@ -47,7 +48,7 @@ class H1:
             # there at once and short.
             hit = memo.get(data)
             while hit is not None:
-                request = Request(self, hit[0], hit[1], hit[3], hit[2])
+                request = Request(self, hit[0], hit[1], shared(hit[3]), hit[2])
                 try:
                     r = server.app(request)
                     if not isinstance(r, Response):

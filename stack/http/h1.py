@@ -23,7 +23,7 @@ from micropython import const
 from stack.core.errors import ProtocolError
 from stack.http import scan
 from stack.http.h1write import CHUNKED, build_request, build_response, chunk, is_token  # noqa: F401
-from stack.http.headers import Headers, text
+from stack.http.headers import Headers, shared, text
 
 NEED_DATA = const(0)
 HEAD = const(1)
@@ -51,7 +51,7 @@ _FAILED = const(8)
 
 # Heads of requests without a body that came before: 64 of 1,024 bytes at most, of all
 # connections. A head is read in one look-up if it came before, byte for byte: (method, target,
-# version, headers, keep_alive, upgrade). Not of CONNECT.
+# version, tuple of fields, keep_alive, upgrade). Not of CONNECT.
 _MEMO_MAX = const(64)
 _MEMO_HEAD = const(1024)
 memo = {}
@@ -418,7 +418,8 @@ class Request(Reader):
 
     def adopt(self, hit):
         """Be at the end of a request that the memo has."""
-        self.method, self.target, self.version, self.headers = hit[:4]
+        self.method, self.target, self.version = hit[:3]
+        self.headers = shared(hit[3])
         self.keep_alive, self.upgrade = hit[4:]
         self.length = 0
         self._state = _DONE
@@ -428,7 +429,8 @@ class Request(Reader):
             if len(memo) >= _MEMO_MAX:
                 memo.clear()
             memo[key] = (
-                self.method, self.target, self.version, self.headers, self.keep_alive, self.upgrade,
+                self.method, self.target, self.version, tuple(self.headers.fields),
+                self.keep_alive, self.upgrade,
             )  # fmt: skip
         return event
 

@@ -12,6 +12,8 @@ class Headers:
             self.add(name, value)
 
     def add(self, name, value):
+        if isinstance(self.fields, tuple):
+            self.fields = list(self.fields)
         self.fields.append((name, value))
 
     def get_all(self, name):
@@ -58,6 +60,13 @@ class Headers:
 
     def __repr__(self):
         return "{" + ", ".join(["%r: %r" % f for f in self.fields]) + "}"
+
+
+def shared(fields):
+    """Headers over a tuple of pairs that others have too: who changes them gets his own."""
+    h = Headers()
+    h.fields = fields
+    return h
 
 
 def text(data):

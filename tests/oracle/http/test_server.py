@@ -55,6 +55,15 @@ def make_app(root):
     def broken(request):
         raise RuntimeError("as it should")
 
+    def mark(request):
+        """Who was it? And from now on it is root."""
+        before = request.headers.get("X-User", "nobody")
+        request.headers["X-User"] = "root"
+        return before
+
+    async def mark_later(request):
+        return mark(request)
+
     def short(request):
         return httpd.Response(exact, length=2000)
 
@@ -63,7 +72,7 @@ def make_app(root):
         "/big": lambda r: b"x" * 1_000_000, "/ws": chat, "/args": args, "/broken": broken,
         "/slow": slow, "/none": lambda r: None, "/tuple": lambda r: ("made", 201, {"X": "y"}),
         "/exact": lambda r: httpd.Response(exact, length=1000), "/short": short,
-        "/count": lambda r: str(len(r.headers)),
+        "/count": lambda r: str(len(r.headers)), "/mark": mark, "/later": mark_later,
     }  # fmt: skip
     return lambda request: table.get(request.path, files)(request)
 
@@ -227,6 +236,22 @@ def test_pipelining(served):
     # A body that the handler does not read is read past.
     out = exchange(served.port, post.replace(b"/echo", b"/hello") + LAST)
     assert out.count(b"hello\n") == 2
+
+
+@pytest.mark.parametrize("path", [b"/mark", b"/later"])
+def test_headers_are_of_one_request(served, path):
+    """Whatever an application writes into them, the same bytes again are a new request."""
+    get = b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n\r\n"
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", served.port), 20) as s:
+            for _ in range(4):
+                s.sendall(get)
+                out = b""
+                while not out.endswith((b"nobody", b"root")):
+                    piece = s.recv(1000)
+                    assert piece
+                    out += piece
+                assert out.endswith(b"nobody"), out
 
 
 def test_bad_requests_are_answered_and_closed(served):

@@ -285,6 +285,21 @@ def test_remembered_heads_read_the_same():
         p.again()
 
 
+def test_what_is_done_to_remembered_headers_stays_there():
+    """An application may write into a request's headers: who a user is, say."""
+    h1.memo.clear()
+    p = h1.Request()
+    for _ in range(3):  # the one that is remembered, and two that are
+        p.receive(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert p.next_event() == HEAD and p.headers.items() == [("Host", "h")]
+        p.headers["X-User"] = "root"
+        p.headers.add("X-User", "too")
+        p.headers.remove("Host")
+        assert p.headers.items() == [("X-User", "root"), ("X-User", "too")]
+        assert p.next_event() == END
+        p.again()
+
+
 def test_flags():
     for line, attribute, want in (
         (b"", "keep_alive", True),
