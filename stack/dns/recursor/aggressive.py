@@ -15,11 +15,12 @@ from micropython import const
 
 from stack.dns import name as _name
 from stack.dns import packet
+from stack.dns.cache import NEGATIVE_TTL_MAX
 from stack.dns.denial import Denial, closest, nsec3_owner_hash, nsec3_params
 from stack.dns.dnssec import SECURE, Budget
 from stack.dns.packet import Rrset
 from stack.dns.rdata import CNAME, DNAME, DS, NS, NSEC, NSEC3
-from stack.dns.recursor.cache import ANY_TYPE, NEGATIVE_TTL_MAX, Entry
+from stack.dns.recursor.cache import ANY_TYPE, Entry
 
 # A record takes about 900 bytes with its signature and its place here: about 290 of them.
 PROOFS_BYTES = const(256 << 10)

@@ -11,11 +11,12 @@ from micropython import const
 
 from stack.dns import name as _name
 from stack.dns import packet
+from stack.dns.cache import NEGATIVE_TTL_MAX
 from stack.dns.dnssec import BOGUS, INSECURE, SECURE, Bogus
 from stack.dns.packet import Rrset
 from stack.dns.rdata import AAAA, CNAME, DNAME, DS, A
 from stack.dns.recursor import aggressive, ask, trust
-from stack.dns.recursor.cache import ANY_TYPE, FAILURE_TTL, NEGATIVE_TTL_MAX, Entry
+from stack.dns.recursor.cache import ANY_TYPE, FAILURE_TTL, Entry
 from stack.dns.recursor.question import EDE_OTHER, Fail
 from stack.dns.recursor.zone import ADDRESSES_MAX, NS_MAX, Zone, insecure
 
