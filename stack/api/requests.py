@@ -145,8 +145,8 @@ class _Raw:
 
 
 def _options(data, json, parse_headers, options):
-    if options.get("stream") is None or not options["stream"]:
-        options["stream"] = True  # it is read when it is used, as MicroPython's does
+    if not options.get("stream"):
+        options["stream"] = client.LAZY  # it is read when it is used, as MicroPython's does
     auth = options.get("auth")
     if callable(auth):
         raise NotImplementedError("auth as a function")

@@ -32,6 +32,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 
+LAZY = "lazy"  # stream=: as True, unless the server answers before it has the whole request
+
 
 class TooManyRedirects(OSError):
     """Says the last of them, and whether it was a loop."""
@@ -127,7 +129,7 @@ class _Exchange:
             self.history.append(response)
             self._redirect(response.status_code, location)
         response.history = self.history
-        if not self.stream:
+        if not self.stream or self.stream is LAZY and response.uploading:
             yield from response.steps_load()
         return response
 
@@ -238,6 +240,7 @@ class _Exchange:
         pool = self.session.pool
         while True:
             c, used = yield from pool.acquire(way, self.limits)
+            message.restart()
             body = None
             try:
                 body = yield from c.request(message, self.limits)

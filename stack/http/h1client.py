@@ -1,5 +1,7 @@
 """A client's connection of HTTP/1.1: requests one after the other, as steps.
 
+The answer may come while the request is still being sent: one that refuses it ends the sending, one
+that grows long, of a server that answers as it reads, is read while the rest is sent.
 Not implemented: pipelining of requests (RFC 9112, 9.3.2 leaves it to the brave).
 """
 
@@ -13,6 +15,51 @@ from stack.http.h1write import CHUNKED, build_request, chunk, last_chunk
 _SCRATCH = const(2048)
 _JOIN = const(16384)  # a body up to that goes with its head
 _CONTINUE_US = const(1_000_000)  # RFC 9110, 10.1.1: do not wait for ever
+_EARLY = const(65536)  # of an answer, kept while the request is being sent
+
+
+class _Upload:
+    """What of a request's body is still to be sent."""
+
+    def __init__(self, stream, message):
+        self._stream = stream
+        self._m = message
+        self._pieces = message.body_pieces()
+        self._chunked = message.length < 0
+        self._out = b""
+        self._at = 0
+        self._count = 0
+        self.moved = 0  # bytes sent, as a sign of life
+        self.over = False
+
+    def push(self):
+        """Send what goes at once; True when nothing is left. OSError."""
+        while not self.over:
+            if self._at == len(self._out):
+                self._next()
+                continue
+            n = self._stream.put(self._out, self._at, len(self._out) - self._at)
+            if not n:
+                return False
+            self._at += n
+            self.moved += n
+        return True
+
+    def _next(self):
+        if self._count:
+            self._m.sent(self._count)
+        self._at = self._count = 0
+        try:
+            piece = next(self._pieces)
+            self._count = len(piece)
+            self._out = chunk(piece) if self._chunked else piece
+        except StopIteration:
+            self._out = b""
+            if self._chunked:
+                self._out = last_chunk()
+                self._chunked = False
+            else:
+                self.over = True
 
 
 class H1Client:
@@ -23,6 +70,7 @@ class H1Client:
         self._stream = stream
         self._parser = None
         self._scratch = bytearray(_SCRATCH)
+        self._upload = None  # what is left of it when the answer is read, or was when it ended
         self.idle_since = 0
 
     def alive(self):
@@ -41,6 +89,7 @@ class H1Client:
             and p.keep_alive
             and not p.switched
             and not p.has_data()
+            and self._upload is None
         )
 
     def close(self):
@@ -80,25 +129,56 @@ class H1Client:
         if body is None:
             yield from s.send_until(head, limits.read_deadline(t.now()))
             return
+        up = _Upload(s, message)
         if message.expect:
             yield from s.send_until(head, limits.read_deadline(t.now()))
+            self._upload = up
             if not (yield from self._may_go_on()):
+                up.over = True
                 return
             head = b""
         if message.pieces is None and len(body) <= _JOIN:
             yield from s.send_until(head + bytes(body), limits.read_deadline(t.now()))
+            self._upload = None
             message.sent(len(body))
             return
         if head:
             yield from s.send_until(head, limits.read_deadline(t.now()))
-        for piece in message.body_pieces():
-            if message.length < 0:
-                yield from s.send_until(chunk(piece), limits.read_deadline(t.now()))
+        self._upload = up
+        if (yield from self._carry(up, limits)):
+            self._upload = None
+
+    def _carry(self, up, limits):
+        """Steps: send the body; False where it is refused first, or much of the answer is there."""
+        t = self._t
+        p = self._parser
+        seen = moved = 0
+        deadline = limits.read_deadline(t.now())
+        while not up.push():
+            n = self._stream.take(self._scratch, 0, _SCRATCH)
+            if n > 0:
+                seen += n
+                p.receive(memoryview(self._scratch)[:n])
+                if not self._pushed_back:
+                    self._pushed_back = p.next_event() == h1.HEAD
+                if self._pushed_back and p.status >= 300:
+                    # RFC 9112, section 9.5: it "SHOULD immediately cease transmitting the body".
+                    up.over = True
+                    return False
+                if self._pushed_back and seen > _EARLY:
+                    return False
+            elif n == 0:
+                p.receive_eof()
+                up.over = True
+                return False
             else:
-                yield from s.send_until(piece, limits.read_deadline(t.now()))
-            message.sent(len(piece))
-        if message.length < 0:
-            yield from s.send_until(last_chunk(), limits.read_deadline(t.now()))
+                if up.moved != moved:
+                    moved = up.moved
+                    deadline = limits.read_deadline(t.now())
+                elif t.now() >= deadline:
+                    raise OSError(errors.ETIMEDOUT)
+                yield from self._stream.wait(True, deadline)
+        return True
 
     def _may_go_on(self):
         """Wait for 100 (Continue), not for long; False when the final answer is there."""
@@ -136,7 +216,7 @@ class H1Client:
                 if event != h1.NEED_DATA:
                     return event
                 deadline = limits.read_deadline(self._t.now())
-                n = yield from self._stream.recv_until(self._scratch, 0, _SCRATCH, deadline)
+                n = yield from self.recv(self._scratch, 0, _SCRATCH, deadline)
                 if n:
                     p.receive(memoryview(self._scratch)[:n])
                 else:
@@ -144,6 +224,26 @@ class H1Client:
         except (OSError, ProtocolError):
             self.close()
             raise
+
+    def recv(self, buf, off, n, deadline):
+        """Steps: as the stream's recv_until; what is left of the request is sent meanwhile."""
+        s = self._stream
+        up = self._upload
+        while up is not None and not up.over:
+            try:
+                if up.push():
+                    self._upload = None
+                    break
+            except OSError:
+                up.over = True  # and the connection is of no more use
+                break
+            got = s.take(buf, off, n)
+            if got >= 0:
+                return got
+            if self._t.now() >= deadline:
+                raise OSError(errors.ETIMEDOUT)
+            yield from s.wait(True, deadline)
+        return (yield from s.recv_until(buf, off, n, deadline))
 
     def nothing_came(self):
         """Whether not even one byte of an answer has come."""
@@ -178,6 +278,12 @@ class Body:
     def trailers(self):
         return self._p.trailers
 
+    @property
+    def uploading(self):
+        """Whether some of the request is still to be sent, while this is read."""
+        up = self._c._upload
+        return up is not None and not up.over and not self.ended
+
     def readinto(self, buf, off, n):
         """Steps: 1 to n bytes to buf[off:], 0 at the end. OSError, ProtocolError."""
         p = self._p
@@ -190,7 +296,7 @@ class Body:
                 # Straight from the receive ring to where the caller wants it.
                 try:
                     deadline = self._limits.read_deadline(c._t.now())
-                    k = yield from c._stream.recv_until(buf, off, min(direct, n), deadline)
+                    k = yield from c.recv(buf, off, min(direct, n), deadline)
                 except OSError:
                     self.abort()
                     raise

@@ -2,7 +2,8 @@
 
 Whoever waits for something drives the connection for all; the others wait for a signal
 each: their stream's, or that it is their turn to drive. So no task of its own is needed,
-and a program that blocks shares every line with one that awaits.
+and a program that blocks shares every line with one that awaits. An answer that comes while its
+request is being sent is read meanwhile, where the server waits for that.
 Not implemented: pings of our own; a dead connection shows by its time-outs.
 """
 
@@ -226,22 +227,48 @@ class H2Client:
                 body.abort()
 
     def _send(self, body, message, limits):
+        """Steps: send the body; the rest stays in body.upload where much of the answer is there."""
+        up = body.upload = _Upload(self, body, message)
+        while not up.push():
+            if body.much():
+                return
+            deadline = limits.read_deadline(self._t.now())
+            yield from self.drive(body, body.may_send, deadline)
+        body.upload = None
+
+
+class _Upload:
+    """What of a request's body is still to be sent."""
+
+    def __init__(self, h2, body, message):
+        self._h2 = h2
+        self._body = body
+        self._m = message
+        self._pieces = message.body_pieces()
+        self._piece = b""
+        self._at = 0
+
+    def push(self):
+        """Queue what there is room for; True when all is, or no more is wanted."""
+        c = self._h2.c
+        body = self._body
         s = body.stream
-        for piece in message.body_pieces():
-            at = 0
-            while at < len(piece):
-                if s.state == CLOSED or body.ended_early():
-                    return
-                n = self.c.send_data(s, memoryview(piece)[at:])
-                at += n
-                message.sent(n)
-                self.try_flush()
-                if at < len(piece) and not self.c.room(s):
-                    body.wants_room = True
-                    deadline = limits.read_deadline(self._t.now())
-                    yield from self.drive(body, body.has_room, deadline)
-        if s.state != CLOSED:
-            self.c.send_data(s, b"", True)
+        while s.state != CLOSED and not body.refused():
+            if self._at == len(self._piece):
+                try:
+                    self._piece = next(self._pieces)
+                except StopIteration:
+                    c.send_data(s, b"", True)
+                    return True
+                self._at = 0
+            n = c.send_data(s, memoryview(self._piece)[self._at :])
+            self._at += n
+            self._m.sent(n)
+            self._h2.try_flush()
+            if self._at < len(self._piece) and not c.room(s):
+                body.wants_room = True
+                return False
+        return True
 
 
 class Body:
@@ -262,6 +289,7 @@ class Body:
         self.end = None
         self.signal = None
         self.wants_room = False
+        self.upload = None  # what is left of it when the answer is read
         self._pieces = []
         self._at = 0
         self._last = False  # the end has come
@@ -297,11 +325,26 @@ class Body:
         return self._pieces or self._last or self._code >= 0 or self.stream.state == CLOSED
 
     def has_room(self):
-        return not self.wants_room or self.stream.state == CLOSED or self.ended_early()
+        return not self.wants_room or self.stream.state == CLOSED or self.refused()
 
-    def ended_early(self):
-        """The answer is there before the request was all sent: RFC 9113, section 8.1."""
-        return self.headers is not None and self._last
+    def refused(self):
+        """The answer is there and wants no more of the request: RFC 9113, section 8.1."""
+        return self.headers is not None and self.status >= 300
+
+    def much(self):
+        """Much of the answer waits to be read, and the server perhaps for that."""
+        s = self.stream
+        return self.headers is not None and s.unread * 2 >= s.window.size
+
+    def may_send(self):
+        return self.has_room() or self.much()
+
+    def _may_go_on(self):
+        return self.has_piece() or self.upload is not None and self.has_room()
+
+    @property
+    def uploading(self):
+        return self.upload is not None and not self.ended
 
     def check(self):
         """OSError where the stream was broken off."""
@@ -326,8 +369,10 @@ class Body:
                 return 0
             try:
                 self.check()
+                if self.upload is not None and self.upload.push():
+                    self.upload = None
                 deadline = self._limits.read_deadline(self._h2._t.now())
-                yield from self._h2.drive(self, self.has_piece, deadline)
+                yield from self._h2.drive(self, self._may_go_on, deadline)
             except (OSError, ProtocolError):
                 self.abort()
                 raise

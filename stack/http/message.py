@@ -31,6 +31,10 @@ class Message:
         self.begun = False
         self._done = 0
 
+    def restart(self):
+        """It is sent from its beginning (again)."""
+        self._done = 0
+
     def body_pieces(self):
         """The body in pieces of bytes."""
         self.begun = True

@@ -57,6 +57,11 @@ class Response:
         """The fields after the body, Headers or None; known when it was read."""
         return self._body.trailers
 
+    @property
+    def uploading(self):
+        """Whether some of the request is still to be sent, which goes on while this is read."""
+        return self._body.uploading
+
     def raise_for_status(self):
         if self.status_code >= 400:
             raise OSError("%d %s for %s" % (self.status_code, self.reason, self.url))
@@ -228,6 +233,7 @@ class _Stored:
 
     trailers = None
     version = "1.1"
+    uploading = False
 
     def __init__(self, entry):
         if entry is None:  # only-if-cached, and it was not: RFC 9111, 5.2.1.7

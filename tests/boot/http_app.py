@@ -65,6 +65,10 @@ async def hops(request):
     return RedirectResponse(f"/hops/{n - 1}" if n else "/seen", 302)
 
 
+async def round_about(request):
+    return RedirectResponse(f"/round/{(request.path_params['n'] + 1) % 3}", 302)
+
+
 async def moved(request):
     to = request.query_params.get("to", "/seen")
     return RedirectResponse(to, request.path_params["status"])
@@ -107,6 +111,7 @@ app = Starlette(routes=[
     Route("/echo", echo, methods=ANY), Route("/seen", seen, methods=ANY),
     Route("/multipart", multipart, methods=["POST"]), Route("/private", private),
     Route("/cookies", cookies), Route("/hops/{n:int}", hops),
+    Route("/round/{n:int}", round_about),
     Route("/moved/{status:int}", moved, methods=ANY),
     Route("/cached/{name}", cached, methods=ANY), WebSocketRoute("/ws", chat),
     Mount("/files", StaticFiles(directory=os.environ["WWW"])),

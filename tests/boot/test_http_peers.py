@@ -102,6 +102,100 @@ proxy = "http://me:pw@{host.ip}:3128"
         )
 
 
+REQUESTS = """
+# Each of these over HTTP/1.1 (uvicorn) and over HTTP/2 (Hypercorn, with TLS).
+for base, version in ((app, "1.1"), (h2, "2")):
+    s = requests.Session()
+    s.verify = verify
+    r = s.post(base + "/seen", params={"q": "a b\\u00e4", "n": 1}, json={"k": [1, None]},
+               headers={"X-Own": "yes"})
+    got = r.json()
+    assert got["args"] == {"q": "a b\\u00e4", "n": "1"} and got["headers"]["x-own"] == "yes", got
+    assert got["headers"]["content-type"] == "application/json" and got["text"], got
+    assert s.get(base + "/echo").headers["x-version"] == version
+    got = s.post(base + "/seen", data={"a": "1", "b": "x y&z"}).json()
+    assert sorted(got["text"].split("&")) == ["a=1", "b=x%20y%26z"], got
+    for data in (body, iter([body[:70000], body[70000:70001], body[70001:]])):
+        r = s.put(base + "/echo", data=data)
+        assert r.content == body and r.headers["x-method"] == "PUT"
+    # files=
+    r = s.post(base + "/multipart", data={"field": "value"}, files={
+        "one": ("n\\u00e4me.txt", "text", "text/plain"), "two": ("b.bin", body[:5000])})
+    parts = sorted(r.json())
+    assert parts[0][0] == "field" and parts[0][3] == "value", parts
+    assert parts[1][0] == "one" and parts[1][2:] == ["text/plain", "text"], parts
+    assert parts[2][0] == "two" and parts[2][1] == "b.bin" and len(parts[2][3]) == 5000, parts
+    # auth=
+    assert s.get(base + "/private").status_code == 401
+    assert s.get(base + "/private", auth=("user", "p\\u00e4ss")).text == "welcome"
+    # stream=, with progress
+    seen = []
+    count = lambda n, of: seen.append((n, of))
+    with s.get(base + "/files/body.bin", stream=True, progress=count) as r:
+        got = b"".join(r.iter_content(1000))
+    assert got == body and seen[-1] == (200000, 200000) and len(seen) > 2, seen[-3:]
+    up = []
+    s.post(base + "/echo", data=body, upload_progress=lambda n, of: up.append((n, of)))
+    assert up[-1] == (200000, 200000) and len(up) > 2, up[-3:]
+    with s.get(base + "/files/body.bin", stream=True) as r:
+        assert r.raw.read(10) == body[:10]  # and no more of it: the session goes on
+    # ranges
+    for ask, want in (("bytes=10-19", body[10:20]), ("bytes=-5", body[-5:])):
+        r = s.get(base + "/files/body.bin", headers={"Range": ask})
+        assert r.status_code == 206 and r.content == want
+    assert s.get(base + "/files/body.bin", headers={"Range": "bytes=300000-"}).status_code == 416
+    # cookies
+    s.get(base + "/cookies")
+    got = s.get(base + "/seen", cookies={"once": "1"}).json()["cookies"]
+    want = {"session": "s3", "once": "1"}
+    if base is h2:
+        want["safe"] = "x"
+    assert got == want, got
+    assert requests.get(base + "/seen", verify=verify).json()["cookies"] == {}
+    # redirects
+    r = s.get(base + "/hops/9")
+    assert r.url == base + "/seen" and len(r.history) == 10
+    e = refused(requests.TooManyRedirects, s.get, base + "/hops/10")
+    assert "more than 10" in str(e) and "loop" not in str(e), e
+    e = refused(requests.TooManyRedirects, s.get, base + "/round/0")
+    assert "more than 10 redirects in a loop, the last to " + base + "/round/" in str(e), e
+    for status, method in ((301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")):
+        got = s.post(base + "/moved/%d" % status, data=b"again").json()
+        assert got["method"] == method and got["length"] == (5 if method == "POST" else 0), got
+    assert s.get(base + "/hops/3", allow_redirects=False).status_code == 302
+    print("as", version)
+# Credentials and what is like them stay with their origin, also between ports of one host.
+s = requests.Session()
+s.verify = verify
+got = s.get(app + "/moved/307", params={"to": h2 + "/seen"}, auth=("user", "secret"),
+            headers={"Cookie": "a=b", "X-Own": "yes"}).json()["headers"]
+assert "authorization" not in got and "cookie" not in got and got["x-own"] == "yes", got
+got = s.get(app + "/moved/307", auth=("user", "secret")).json()["headers"]
+assert got["authorization"].startswith("Basic "), got
+# 100-continue: refused before a byte is sent, or the body is asked for.
+plain = "http://%s:9444" % HOST
+sent = []
+r = requests.post(plain + "/refuse", data=body, expect=True,
+                  upload_progress=lambda n, of: sent.append(n))
+assert r.status_code == 417 and not sent, sent
+assert requests.post(plain + "/echo", data=body, expect=True).content == body
+assert requests.get(plain + "/counts").json()["continues"] == 2
+# Trailers, and 103 before the answer.
+for options in ({}, {"http2": False}):
+    r = net.http.get(node + "/trailers", verify=verify, **options)
+    assert r.content == b"body" and r.trailers["x-end"] == "yes"
+    assert requests.get(node + "/early", verify=verify, **options).text == "after hints"
+    r = requests.post(node + "/echo", data=body, verify=verify, **options)
+    assert r.content == body and r.headers["x-version"] == ("1.1" if options else "2.0")
+print("through")
+"""
+
+
+def test_requests(served):
+    out = served.exec(REQUESTS)
+    assert out.splitlines()[-3:] == ["as 1.1", "as 2", "through"], out
+
+
 def test_what_goes_wrong(served):
     """Time-outs of each kind, retries only where that is safe, certificates that are not good."""
     out = served.exec(
@@ -190,12 +284,25 @@ c.send(body)
 assert c.recv() == body
 c.close()
 refused(Exception, net.websocket.connect, app.replace("http", "ws") + "/nothing")
+for base in (app, h2, node):
+    s = requests.Session()
+    s.proxies = {"http": proxy, "https": proxy}
+    s.verify = verify
+    for _ in range(2):
+        r = s.post(base + "/echo", data=body)
+        assert r.content == body and r.headers["x-version"][0] == ("1" if base is app else "2")
+e = refused(requests.ConnectionError, requests.get, h2 + "/echo", verify=verify,
+            proxies={"https": proxy.replace("pw", "wrong")})
+assert "the proxy answered 401" in str(e) or "the proxy answered 407" in str(e), e
+r = requests.get(app + "/echo", proxies={"http": proxy.replace("pw", "wrong")})
+assert r.status_code in (401, 407)
 print("through")
 """
     )
     assert out.count("None 4001 asked") == 12 and "through" in out, out
     log = served.log.read_text()
     assert f"CONNECT {HOST}:9444" in log and f"CONNECT {HOST}:8443" in log
+    assert f"POST http://{HOST}:8001/echo" in log
 
 
 CACHE = """

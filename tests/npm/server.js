@@ -23,15 +23,9 @@ function answer(req, res) {
     res.writeEarlyHints({ link: "</style.css>; rel=preload" });
     res.end("after hints");
   } else if (path === "/trailers") {
-    if (req.httpVersion === "2.0") {
-      res.stream.respond({ ":status": 200 }, { waitForTrailers: true });
-      res.stream.on("wantTrailers", () => res.stream.sendTrailers({ "x-end": "yes" }));
-      res.stream.end("body");
-    } else {
-      res.writeHead(200, { Trailer: "x-end", "Transfer-Encoding": "chunked" });
-      res.addTrailers({ "x-end": "yes" });
-      res.end("body");
-    }
+    if (req.httpVersion !== "2.0") res.writeHead(200, { Trailer: "x-end" });
+    res.addTrailers({ "x-end": "yes" });
+    res.end("body");
   } else if (path === "/drop") {  // a connection that was used is ended, unanswered
     if (used) req.socket.destroy();
     else res.end(String(n));
