@@ -24,7 +24,7 @@ void exec_alloc(size_t n, void **ptr, size_t *size);
 
 // Speed
 #define MICROPY_OPT_COMPUTED_GOTO (1)
-#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (1024)
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (16384)
 
 // Language and REPL
 #define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
