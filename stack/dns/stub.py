@@ -114,6 +114,8 @@ class Resolution(Asking):
                 and r.name.lower() == low
             ]
             if found:
+                for r in found:
+                    r.name = name  # in the letters that were asked for, not those that were sent
                 ttl = min([r.ttl for r in found])
                 self._keep(low, message.NOERROR, found, ttl, now)
                 self._finish(message.NOERROR, found, now)
@@ -129,6 +131,7 @@ class Resolution(Asking):
             if self._chain > _CHAIN_MAX:
                 self._end(message.SERVFAIL, [])
                 return
+            alias.name = name
             self._aliases.append(alias)
             self._soonest = min(self._soonest, alias.ttl)
             name = alias.data

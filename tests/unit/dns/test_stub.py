@@ -78,6 +78,15 @@ def test_an_answer():
     assert not r.start("example.test", message.A, 302 * S).done
 
 
+def test_a_record_has_the_name_as_it_was_asked_for():
+    """Not in the random case of the query, which servers copy into their answers."""
+    q = resolver().start("Www.Test", message.A, 0)
+    sent = q.transmit()[2]
+    records = [("wWW.TEST", 5, 60, wire("a.test")), ("A.tEST", 1, 300, b"\x0a\0\0\2")]
+    assert q.on_datagram(answer(sent, records), 1, 0)
+    assert [r.name for r in q.records] == ["Www.Test", "a.test"], q.records
+
+
 def test_forged_answers_are_not_taken():
     r = resolver()
     q = r.start("example.test", message.A, 0)
