@@ -6,11 +6,12 @@
     cache.store(url, request headers, status, reason, headers, body, asked, now)
     cache.freshen(entry, headers, asked, now)     a 304 came
     cache.on_unsafe(method, url, status, headers) a POST, PUT, DELETE... went through
-    cache.stale_on_error(entry, now)
+    cache.stale_on_error(entry, request headers, now)
 
 The store behind it is a dict-like `get, put, remove, items` of bytes, in memory (Memory)
 or on a file system (api/http.py), and holds `limit` bytes; the least recently used go.
-Times are Unix seconds. Not implemented: partial content (206 is never stored), shared caches.
+Times are Unix seconds. Not implemented: partial content (206 is never stored), shared caches,
+answers to HEAD from a stored GET (section 4.3.5).
 """
 
 import json
@@ -27,11 +28,14 @@ ASK = const(3)
 # Section 4.2.2: "a typical setting of this fraction might be 10%", and a day at most.
 _HEURISTIC = const(10)
 _HEURISTIC_MAX = const(86400)
-_HEURISTIC_STATUS = (200, 203, 204, 300, 301, 404, 405, 410, 414, 501)
+_HEURISTIC_STATUS = (200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501)
 _VARIANTS = const(8)  # of one URL
-_UNSAFE = ("POST", "PUT", "DELETE", "PATCH")
+_SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
+_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range")
+# Section 3.1; cookies are the jar's.
 _HOP = ("connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection",
-        "proxy-authenticate", "set-cookie", "trailer")  # fmt: skip
+        "proxy-authenticate", "proxy-authentication-info", "proxy-authorization", "set-cookie",
+        "trailer")  # fmt: skip
 
 
 def directives(headers):
@@ -42,8 +46,16 @@ def directives(headers):
     out = {}
     for part in value.split(","):
         name, mark, v = part.partition("=")
-        out[name.strip().lower()] = v.strip().strip('"') if mark else None
+        name = name.strip().lower()
+        # Section 4.2.1: of several "the first occurrence should be used".
+        if name not in out:
+            out[name] = v.strip().strip('"') if mark else None
     return out
+
+
+def _not_stored(headers):
+    """Names, in lower case, of the fields that belong to the connection: section 3.1."""
+    return _HOP + tuple([n.strip() for n in headers.get("Connection", "").lower().split(",")])
 
 
 def _seconds(cc, name):
@@ -52,6 +64,11 @@ def _seconds(cc, name):
         return -1
     v = cc[name] or ""
     return min(int(v), 1 << 31) if v.isdigit() and len(v) < 16 else 0
+
+
+def _weak(tag):
+    """An entity tag for the weak comparison: RFC 9110, section 8.8.3.2."""
+    return tag[2:] if tag.startswith("W/") else tag
 
 
 class Entry:
@@ -90,7 +107,7 @@ class Entry:
             # "an invalid date ... in the past"
             return max(0, dates.parse(self.headers["Expires"]) - date)
         modified = dates.parse(self.headers.get("Last-Modified", ""))
-        if self.status in _HEURISTIC_STATUS and modified >= 0:
+        if (self.status in _HEURISTIC_STATUS or "public" in cc) and modified >= 0:
             return min(max(0, date - modified) // _HEURISTIC, _HEURISTIC_MAX)
         return 0
 
@@ -172,8 +189,10 @@ class Cache:
         return entry
 
     def lookup(self, method, url, headers, now):
-        """(FRESH | STALE | ASK, Entry), or None. Section 4."""
-        if method != "GET" or "Range" in headers:
+        """(FRESH | STALE | ASK, Entry), or None. Section 4.
+
+        Who makes a request conditional himself is to be answered by the server."""
+        if method != "GET" or "Range" in headers or any([n in headers for n in _CONDITIONS]):
             return None
         best = None
         for key in self._keys(url):
@@ -198,7 +217,7 @@ class Cache:
         if most >= 0 and age > most and not ("immutable" in cc and left > 0):
             return ASK
         least = _seconds(wants, "min-fresh")
-        if left > max(0, least):
+        if left > 0 and left >= least:
             return FRESH
         if "must-revalidate" in cc:
             return ASK
@@ -209,11 +228,13 @@ class Cache:
         while_ = _seconds(cc, "stale-while-revalidate")
         return STALE if while_ > 0 and -left <= while_ and least < 0 else ASK
 
-    def stale_on_error(self, entry, now):
-        """Whether a stale entry may stand in for an error (RFC 5861, section 4)."""
+    def stale_on_error(self, entry, headers, now):
+        """Whether a stale entry may stand in for an error, its word or the request's (RFC 5861)."""
         cc = directives(entry.headers)
-        n = _seconds(cc, "stale-if-error")
-        return n > 0 and "must-revalidate" not in cc and entry.age(now) - entry.lifetime() <= n
+        n = max(_seconds(cc, "stale-if-error"), _seconds(directives(headers), "stale-if-error"))
+        if n <= 0 or "must-revalidate" in cc or "no-cache" in cc:
+            return False
+        return entry.age(now) - entry.lifetime() <= n
 
     @staticmethod
     def validators(entry):
@@ -230,11 +251,15 @@ class Cache:
         if method != "GET" or "Range" in asked or status == 206 or status < 200 or status == 304:
             return False
         cc = directives(headers)
-        if "no-store" in cc or "no-store" in directives(asked) or "*" in headers.get("Vary", ""):
+        # Section 5.2.2.3: who has understood the status may leave no-store aside.
+        understood = "must-understand" in cc and status in _HEURISTIC_STATUS
+        if "no-store" in cc and not understood:
+            return False
+        if "no-store" in directives(asked) or "*" in headers.get("Vary", ""):
             return False
         explicit = "max-age" in cc or "Expires" in headers or "no-cache" in cc
         useful = explicit or "ETag" in headers or "Last-Modified" in headers
-        return useful and (explicit or status in _HEURISTIC_STATUS)
+        return useful and (explicit or "public" in cc or status in _HEURISTIC_STATUS)
 
     def store(self, url, asked, status, reason, headers, body, at, now):
         """Keep a response whose body is whole. at: when it was asked for."""
@@ -242,7 +267,8 @@ class Cache:
         for name in headers.get("Vary", "").split(","):
             if name.strip():
                 vary.append([name.strip(), asked.get(name.strip())])
-        kept = [f for f in headers.items() if f[0].lower() not in _HOP]
+        hop = _not_stored(headers)
+        kept = [f for f in headers.items() if f[0].lower() not in hop]
         d = {"status": status, "reason": reason, "headers": kept, "asked": at, "came": now}
         d["vary"] = vary
         variants = self._keys(url)
@@ -270,20 +296,25 @@ class Cache:
         self._used += len(data)
 
     def freshen(self, entry, headers, asked, now):
-        """Section 4.3.4: a 304 brings new fields. The Entry, as it is then."""
-        for name in headers.keys():
-            if name.lower() not in _HOP and name.lower() not in (
-                "content-length",
-                "content-encoding",
-            ):
-                entry.headers[name] = headers.get(name)
+        """Section 4.3.4: a 304 brings new fields. The Entry as it is then, None if not of this."""
+        tag = headers.get("ETag")
+        if tag is not None and _weak(tag) != _weak(entry.headers.get("ETag", tag)):
+            self._forget(entry.key)
+            return None
+        hop = _not_stored(headers) + ("content-length", "content-encoding", "content-type")
+        new = [f for f in headers.items() if f[0].lower() not in hop]
+        entry.headers.remove("Age")
+        for name, _ in new:
+            entry.headers.remove(name)
+        for name, value in new:
+            entry.headers.add(name, value)
         entry.asked, entry.came = asked, now
         self._put(entry)
         return entry
 
     def on_unsafe(self, method, url, status, headers):
         """Section 4.4: what a successful change has made doubtful. Locations of the same origin."""
-        if method in _UNSAFE and 200 <= status < 400:
+        if method not in _SAFE and 200 <= status < 400:
             for u in [url] + headers:
                 for key in self._keys(u):
                     self._forget(key)

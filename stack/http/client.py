@@ -170,7 +170,7 @@ class _Exchange:
         found = cache.lookup(self.method, where, self._asked(), t.unix())
         if found is None:
             if "only-if-cached" in caching.directives(self.headers):
-                return Cached(self.session.run, None, where)
+                return self._stored(None)
             asked = t.unix()
             response = yield from self._exchange(())
             self._keep(response, asked)
@@ -179,22 +179,34 @@ class _Exchange:
         if what == caching.STALE:
             self.session.background.append((where, self.headers.items()))
         if what != caching.ASK:
-            return Cached(self.session.run, entry, where)
+            return self._stored(entry)
+        if "only-if-cached" in caching.directives(self.headers):
+            return self._stored(None)
         asked = t.unix()
         try:
             response = yield from self._exchange(cache.validators(entry))
         except OSError:
-            if cache.stale_on_error(entry, t.unix()):
-                return Cached(self.session.run, entry, where)
+            if cache.stale_on_error(entry, self.headers, t.unix()):
+                return self._stored(entry)
             raise
         if response.status_code == 304:
             yield from response.steps_discard()
             entry = cache.freshen(entry, response.headers, asked, t.unix())
-            return Cached(self.session.run, entry, where)
-        if response.status_code >= 500 and cache.stale_on_error(entry, t.unix()):
+            if entry is not None:
+                return self._stored(entry)
+            asked = t.unix()
+            response = yield from self._exchange(())
+        elif response.status_code >= 500 and cache.stale_on_error(entry, self.headers, t.unix()):
             yield from response.steps_discard()
-            return Cached(self.session.run, entry, where)
+            return self._stored(entry)
         self._keep(response, asked)
+        return response
+
+    def _stored(self, entry):
+        response = Cached(self.session.run, entry, self.url)
+        if entry is not None:
+            # RFC 9111, section 5.1: "a cache MUST generate an Age header field".
+            response.headers["Age"] = str(entry.age(self.transport.unix()))
         return response
 
     def _asked(self):

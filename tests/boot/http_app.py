@@ -3,13 +3,20 @@
 Multipart bodies are read by Python's `email`, so that what the guest writes is judged by others.
 """
 
+import asyncio
 import email.parser
 import email.policy
 import hashlib
 import os
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
@@ -90,6 +97,29 @@ async def cached(request):
     return PlainTextResponse(f"{request.method} {n}", headers=fields)
 
 
+def _events(first, last):
+    yield "retry: 20\n\n: a comment\n\n"
+    for i in range(first, last):
+        yield f"id: {i}\nevent: count\ndata: number\ndata: {i}\n\n"
+    yield "data: never finished"
+
+
+async def events(request):
+    """Three at a time, from where the client has got to; nine in all."""
+    first = int(request.headers.get("last-event-id", "-1")) + 1
+    if first >= 9:
+        return Response(status_code=204)
+    return StreamingResponse(_events(first, min(first + 3, 9)), media_type="text/event-stream")
+
+
+resumed = asyncio.Event()
+
+
+async def resume(request):
+    resumed.set()
+    return PlainTextResponse("resumed")
+
+
 async def chat(ws):
     offered = ws.scope["subprotocols"]
     await ws.accept(subprotocol="chat" if "chat" in offered else None)
@@ -98,10 +128,14 @@ async def chat(ws):
         if message["type"] == "websocket.disconnect":
             return
         text = message.get("text")
-        if text == "close":
+        if text == "pause":  # nothing is read until /resume is asked for
+            resumed.clear()
+            await ws.send_text("paused")
+            await resumed.wait()
+        elif text == "close":
             await ws.close(4001, "asked")
             return
-        if text is not None:
+        elif text is not None:
             await ws.send_text(text)
         else:
             await ws.send_bytes(message["bytes"])
@@ -111,7 +145,7 @@ app = Starlette(routes=[
     Route("/echo", echo, methods=ANY), Route("/seen", seen, methods=ANY),
     Route("/multipart", multipart, methods=["POST"]), Route("/private", private),
     Route("/cookies", cookies), Route("/hops/{n:int}", hops),
-    Route("/round/{n:int}", round_about),
+    Route("/round/{n:int}", round_about), Route("/events", events), Route("/resume", resume),
     Route("/moved/{status:int}", moved, methods=ANY),
     Route("/cached/{name}", cached, methods=ANY), WebSocketRoute("/ws", chat),
     Mount("/files", StaticFiles(directory=os.environ["WWW"])),

@@ -172,18 +172,42 @@ got = s.get(app + "/moved/307", params={"to": h2 + "/seen"}, auth=("user", "secr
 assert "authorization" not in got and "cookie" not in got and got["x-own"] == "yes", got
 got = s.get(app + "/moved/307", auth=("user", "secret")).json()["headers"]
 assert got["authorization"].startswith("Basic "), got
+# A bearer's token.
+got = s.get(app + "/seen", auth="t0ken").json()["headers"]
+assert got["authorization"] == "Bearer t0ken", got
 # 100-continue: refused before a byte is sent, or the body is asked for.
 plain = "http://%s:9444" % HOST
 sent = []
 r = requests.post(plain + "/refuse", data=body, expect=True,
                   upload_progress=lambda n, of: sent.append(n))
 assert r.status_code == 417 and not sent, sent
-assert requests.post(plain + "/echo", data=body, expect=True).content == body
-assert requests.get(plain + "/counts").json()["continues"] == 2
+for data in (body, iter([body[:1], body[1:]])):
+    assert requests.post(plain + "/echo", data=data, expect=True).content == body
+assert requests.get(plain + "/counts").json()["continues"] == 3
+# A server that answers while it reads, with more than both ends' buffers hold.
+for base in (plain, node):
+    r = requests.post(base + "/echo", data=iter([body] * 15), verify=verify, stream=True)
+    n = 0
+    for piece in r.iter_content(10000):
+        assert piece == (body[n % 200000:] + body)[:len(piece)]
+        n += len(piece)
+    assert n == 3000000, n
+# Codings, undone as they come; ours is to ask for no other.
+text = "".join("line %d " % i * 200 for i in range(100))
+for base in (plain, node):
+    for coding in ("gzip", "deflate", "raw"):
+        r = requests.get(base + "/packed/" + coding, verify=verify, stream=True)
+        assert r.raw.read(5) == b"line " and r.content == text[5:].encode(), coding
+# At most six connections at once, which are used again.
+async def at_once():
+    got = await asyncio.gather(*[net.aio.http.get(plain + "/turn") for _ in range(20)])
+    return max(int(r.text) for r in got)
+assert asyncio.run(at_once()) == 6
 # Trailers, and 103 before the answer.
 for options in ({}, {"http2": False}):
     r = net.http.get(node + "/trailers", verify=verify, **options)
     assert r.content == b"body" and r.trailers["x-end"] == "yes"
+    assert r.http_version == ("1.1" if options else "2")
     assert requests.get(node + "/early", verify=verify, **options).text == "after hints"
     r = requests.post(node + "/echo", data=body, verify=verify, **options)
     assert r.content == body and r.headers["x-version"] == ("1.1" if options else "2.0")
@@ -283,6 +307,33 @@ c = net.websocket.connect(h2.replace("http", "ws") + "/ws", verify=verify, http2
 c.send(body)
 assert c.recv() == body
 c.close()
+# Who is not read waits, and says how much waits; what was sent arrives in order.
+for url, more in ((ws, {}), (app.replace("http", "ws") + "/ws", {}),
+                  (h2.replace("http", "ws") + "/ws", {"http2": True})):
+    async def held():
+        c = await net.aio.websocket.connect(url, verify=verify, compress=False, **more)
+        await c.send("pause")
+        assert await c.recv() == "paused"
+        n = 0
+        try:
+            while n < 1000:
+                await asyncio.wait_for(c.send(b"%06d" % n * 1000), 2)
+                n += 1
+        except asyncio.TimeoutError:
+            pass
+        assert 0 < n < 1000 and c.buffered_amount > 0, (url, n, c.buffered_amount)
+        base = url.replace("ws", "http", 1)
+        base = base[:-3] if base.endswith("/ws") else base
+        r = await net.aio.http.get(base + "/resume", verify=verify)
+        assert r.text == "resumed"
+        for k in range(n + 1):
+            m = await asyncio.wait_for(c.recv(), 60)
+            assert m == b"%06d" % k * 1000, (k, m[:6])
+        await c.drain()
+        assert c.buffered_amount == 0
+        await c.close()
+        return n
+    print(asyncio.run(held()), "before it waited")
 refused(Exception, net.websocket.connect, app.replace("http", "ws") + "/nothing")
 for base in (app, h2, node):
     s = requests.Session()
@@ -303,6 +354,30 @@ print("through")
     log = served.log.read_text()
     assert f"CONNECT {HOST}:9444" in log and f"CONNECT {HOST}:8443" in log
     assert f"POST http://{HOST}:8001/echo" in log
+
+
+EVENTS = """
+got = []
+for base in (app, h2):
+    seen = []
+    for e in net.http.events(base + "/events", verify=verify):
+        seen.append((e.type, e.data, e.id))
+    # Three connections of three each, and a fourth that says that there is nothing more.
+    assert seen == [("count", "number\\n%d" % i, str(i)) for i in range(9)], seen
+    later = [e.id for e in net.http.events(base + "/events", last_id="6", verify=verify)]
+    assert later == ["7", "8"], later
+    seen = []
+    asyncio.run(net.aio.http.events(base + "/events", lambda e: seen.append(e.id), verify=verify))
+    assert seen == [str(i) for i in range(9)], seen
+e = refused(OSError, lambda: list(net.http.events(app + "/seen")))
+assert "not a stream of events" in str(e), e
+print("through")
+"""
+
+
+def test_events(served):
+    out = served.exec(EVENTS)
+    assert "through" in out, out
 
 
 CACHE = """

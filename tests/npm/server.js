@@ -5,10 +5,13 @@
 const fs = require("node:fs");
 const http = require("node:http");
 const http2 = require("node:http2");
+const zlib = require("node:zlib");
 const { WebSocketServer } = require("ws");
 
 const [host, port, cert, key] = process.argv.slice(2);
 const counts = {};
+const paused = [];
+let open = 0, most = 0;  // connections of the plain server
 const sockets = new Map();  // how many requests came by each
 
 function answer(req, res) {
@@ -26,6 +29,22 @@ function answer(req, res) {
     if (req.httpVersion !== "2.0") res.writeHead(200, { Trailer: "x-end" });
     res.addTrailers({ "x-end": "yes" });
     res.end("body");
+  } else if (path.startsWith("/packed/")) {  // in pieces, flushed one by one
+    const coding = path.slice(8);
+    const packer = { gzip: zlib.createGzip, deflate: zlib.createDeflate,
+                     raw: zlib.createDeflateRaw }[coding]();
+    res.writeHead(200, { "content-encoding": coding === "raw" ? "deflate" : coding });
+    packer.pipe(res);
+    for (let i = 0; i < 100; i++) {
+      packer.write(`line ${i} `.repeat(200));
+      if (i % 10 === 0) packer.flush();
+    }
+    packer.end();
+  } else if (path === "/resume") {
+    for (const ws of paused.splice(0)) ws.resume();
+    res.end("resumed");
+  } else if (path === "/turn") {  // slow enough for others to come meanwhile
+    setTimeout(() => res.end(String(most)), 30);
   } else if (path === "/drop") {  // a connection that was used is ended, unanswered
     if (used) req.socket.destroy();
     else res.end(String(n));
@@ -48,6 +67,10 @@ function answer(req, res) {
 const tls = { cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true };
 const secure = http2.createSecureServer(tls, answer);
 const plain = http.createServer(answer);
+plain.on("connection", (socket) => {
+  most = Math.max(most, ++open);
+  socket.on("close", () => open--);
+});
 plain.on("checkContinue", (req, res) => {
   counts.continues = (counts.continues || 0) + 1;
   if (req.url === "/refuse") res.writeHead(417).end("no");
@@ -61,6 +84,11 @@ new WebSocketServer({ server: plain, perMessageDeflate: true, maxPayload: 1 << 2
   .on("connection", (ws) => {
     ws.on("message", (data, binary) => {
       if (!binary && String(data) === "close") ws.close(4001, "asked");
+      else if (!binary && String(data) === "pause") {  // nothing is read until /resume
+        ws.send("paused");
+        ws.pause();
+        paused.push(ws);
+      }
       else if (!binary && String(data) === "pieces") {
         ws.send("in ", { fin: false });
         ws.ping();

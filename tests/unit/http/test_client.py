@@ -599,6 +599,11 @@ def test_cache_freshness():
     for why, fields, fresh_at, stale_at in (
         ("max-age", b"Cache-Control: max-age=10\r\n" + DATE, 9, 10),
         ("max-age quoted", b'Cache-Control: max-age="10"\r\n' + DATE, 9, 10),
+        ("two max-age: the first", b"Cache-Control: max-age=10, max-age=90\r\n" + DATE, 9, 10),
+        ("two lines: the first",
+         b"Cache-Control: max-age=10\r\nCache-Control: max-age=90\r\n" + DATE, 9, 10),
+        ("no-store understood",
+         b"Cache-Control: must-understand, no-store, max-age=10\r\n" + DATE, 9, 10),
         ("max-age with Age", b"Cache-Control: max-age=10\r\nAge: 4\r\n" + DATE, 5, 6),
         ("max-age before Expires",
          b"Cache-Control: max-age=10\r\nExpires: Tue, 14 Nov 2023 22:14:20 GMT\r\n" + DATE, 9, 10),
@@ -614,8 +619,27 @@ def test_cache_freshness():
         assert w.get(0).content == b"1"
         r = w.get(fresh_at)
         assert r.content == b"1" and r.from_cache, why
+        # Section 5.1: how old it is, in place of what it said itself.
+        assert int(r.headers["Age"]) >= fresh_at, (why, r.headers)
         r = w.get(stale_at)
         assert r.content == b"2" and not r.from_cache, why
+
+
+def test_cache_stores_what_may_be():
+    modified = b"Last-Modified: Tue, 14 Nov 2023 22:11:40 GMT\r\n" + DATE  # 10 s by heuristic
+    for why, status, fields, kept in (
+        ("a 308", b"308", modified, True),
+        ("a 410", b"410", modified, True),
+        ("a 302", b"302", modified, False),
+        ("a 302 by its word", b"302", b"Cache-Control: max-age=9\r\n" + DATE, True),
+        ("a public 302", b"302", b"Cache-Control: public\r\n" + modified, True),
+        ("a 403 not understood", b"403",
+         b"Cache-Control: no-store, must-understand, max-age=9\r\n" + DATE, False),
+    ):  # fmt: skip
+        answer = b"HTTP/1.1 " + status + b" S\r\nContent-Length: 1\r\n" + fields + b"\r\n"
+        w = World(answer + b"1", answer + b"2")
+        assert w.get(0).content == b"1"
+        assert w.get(1).from_cache == kept, why
 
 
 def test_cache_does_not_store():
@@ -678,6 +702,7 @@ def test_cache_request_directives():
         (plain, "min-fresh=5", 4, True), (plain, "min-fresh=5", 6, False),
         (plain, "max-stale", 1000, True), (plain, "max-stale=5", 14, True),
         (plain, "max-stale=5", 16, False), (must, "max-stale", 11, False),
+        (plain, "min-fresh=5", 5, True), (plain, "max-stale, min-fresh=20", 5, True),
         (never, "max-age=0", 5, True), (plain, "only-if-cached", 5, True),
     ):  # fmt: skip
         w = World(ok(b"1", fields), ok(b"2", plain))
@@ -686,6 +711,48 @@ def test_cache_request_directives():
         assert r.from_cache == cached, (fields, wants, at)
     w = World()
     assert w.get(0, headers={"Cache-Control": "only-if-cached"}).status_code == 504 and not w.asked
+    w = World(ok(b"1", b'ETag: "e"\r\n' + plain))
+    w.get(0)
+    assert w.get(20, headers={"Cache-Control": "only-if-cached"}).status_code == 504
+    assert w.asked == 1
+
+
+def test_cache_whose_conditions():
+    """A 304 to a condition of the program's own is the program's; one of another tag nobody's."""
+    fields = b'ETag: "e"\r\nCache-Control: max-age=5\r\n' + DATE
+    for name, value in (("If-None-Match", '"e"'), ("If-Modified-Since", "Tue, 14 Nov 2023"),
+                        ("If-Match", '"e"'), ("If-Range", '"e"')):  # fmt: skip
+        w = World(ok(b"1", fields), b"HTTP/1.1 304 N\r\nX: new\r\n\r\n")
+        w.get(0)
+        r = w.get(1, headers={name: value})
+        assert r.status_code == 304 and not r.from_cache and w.asked == 2
+        r = w.get(2)
+        assert r.from_cache and r.content == b"1" and "X" not in r.headers
+    other = b'HTTP/1.1 304 N\r\nETag: "other"\r\n\r\n'
+    w = World(ok(b"1", fields), other, ok(b"2", fields))
+    w.get(0)
+    assert w.get(10).content == b"2" and w.asked == 3 and b"If-None-Match" not in w.last
+    w = World(ok(b"1", fields), b'HTTP/1.1 304 N\r\nETag: W/"e"\r\n\r\n')
+    w.get(0)
+    assert w.get(10).content == b"1" and w.asked == 2
+
+
+def test_cache_fields_of_the_connection():
+    fields = b"Connection: x-hop\r\nX-Hop: 1\r\nX-End: 1\r\nContent-Type: text/a\r\n"
+    w = World(
+        ok(b"1", b'ETag: "e"\r\nCache-Control: max-age=5\r\nAge: 3\r\n' + fields + DATE),
+        b"HTTP/1.1 304 N\r\nConnection: x-hop\r\nX-Hop: 2\r\nX-End: 2\r\nX-Many: 1\r\n"
+        b"X-Many: 2\r\nContent-Type: text/b\r\nCache-Control: max-age=50\r\n"
+        b"Date: Tue, 14 Nov 2023 22:13:30 GMT\r\n\r\n",
+    )
+    assert w.get(0).headers["X-Hop"] == "1"
+    r = w.get(1)
+    assert r.from_cache and "X-Hop" not in r.headers and r.headers["X-End"] == "1"
+    for at in (10, 11):
+        r = w.get(at)
+        assert "X-Hop" not in r.headers and r.headers["X-End"] == "2" and w.asked == 2
+        assert r.headers.get_all("X-Many") == ["1", "2"] and r.headers["Age"] == str(at - 10)
+        assert r.headers["Content-Type"] == "text/a"
 
 
 def test_cache_vary():
@@ -710,11 +777,17 @@ def test_cache_stale_while_and_if():
     w.get(0)
     assert w.get(8).content == b"1" and w.asked == 2
     assert w.get(12).status_code == 503
+    # The request may say so as well; must-revalidate is stronger.
+    for fields, status in ((b"max-age=5", 200), (b"max-age=5, must-revalidate", 503)):
+        w = World(ok(b"1", b"Cache-Control: " + fields + b"\r\n" + DATE), error)
+        w.get(0)
+        r = w.get(8, headers={"Cache-Control": "stale-if-error=9"})
+        assert r.status_code == status and w.asked == 2, fields
 
 
 def test_cache_invalidation():
     fields = b"Cache-Control: max-age=50\r\n" + DATE
-    for method in ("POST", "PUT", "DELETE", "PATCH"):
+    for method in ("POST", "PUT", "DELETE", "PATCH", "MOVE"):
         w = World(ok(b"1", fields), ok(b""), ok(b"2", fields))
         w.get(0)
         w.get(1, method=method, data=b"x")
