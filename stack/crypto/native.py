@@ -5,8 +5,6 @@ when this CPU has its instructions; where two fit, QEMU's translator (told by th
 hypervisor leaf) gets the one with cheap instructions, silicon the wide one.
 """
 
-import gc
-
 from micropython import const
 
 from stack.crypto.ec import ED_BX, ED_BY
@@ -16,6 +14,7 @@ _GCM_NONCE = const(256)
 
 _call = None
 _addr = None
+_hw = None  # where memory outside the heap is to be had; None: it is taken from the heap
 _e = {}  # entry -> address
 
 
@@ -42,13 +41,14 @@ def features(hw):
 
 def load(hw, blob):
     """name -> function for the kernels that run here; empty if this CPU is too old."""
-    global _call, _addr, _cha, _gcm_small, _gcm_bulk, _sha256, _sha256_finish, _sha256_hmac
+    global _call, _addr, _hw, _cha, _gcm_small, _gcm_bulk, _sha256, _sha256_finish, _sha256_hmac
     has = features(hw)
     if not {"bmi1", "bmi2", "movbe", "sse41", "ssse3"} <= has:
         return {}
     base = (getattr(hw, "exec", None) or hw.code)(blob.CODE)
     _call = hw.call
     _addr = hw.addr
+    _hw = hw if hasattr(hw, "dma_left") else None
     _e.clear()
     for name in blob.ENTRIES:
         _e[name] = base + blob.ENTRIES[name]
@@ -149,7 +149,7 @@ def chapoly_open(k, nonce, aad, buf, off, n):
 # is slow there. So a thousand idle connections take no memory for it.
 _BULK_BYTES = const(131072)  # a key counts as bulk from here
 _TABLES = const(8)  # 512 KB at most; the longest held goes to who needs one next
-_HEAP_TO_SPARE = const(1048576)
+_TO_SPARE = const(8 << 20)
 _tables = []  # [table, owner]
 
 
@@ -167,13 +167,14 @@ class _Gcm:
         """Give this key a table, from another key if there are enough."""
         self.left = -1
         if len(_tables) < _TABLES:
-            # Not from a heap that is short of room: speed is not worth a program's MemoryError.
-            if hasattr(gc, "mem_free") and gc.mem_free() < _HEAP_TO_SPARE:
-                return
-            try:
+            # Outside of the heap: asking the collector what it has free takes it 80 million
+            # instructions. And not where connections' buffers may want the room.
+            if _hw is None:
                 slot = [bytearray(65536), None]
-            except MemoryError:
+            elif _hw.dma_left() < _TO_SPARE:
                 return
+            else:
+                slot = [_hw.dma(65536), None]
         else:
             slot = _tables.pop(0)
             other = slot[1]
