@@ -337,15 +337,39 @@ class Connection:
                 self.tcp.make_ready(self)
         return took
 
+    def place(self, n):
+        """For who makes bytes where they are sent from: an index in snd.buf from which on, and
+        around its end, n may be written; -1 without room. `placed` sends them. OSError as send."""
+        if self.fin_queued or self.state > CLOSE_WAIT or self.state == CLOSED:
+            self._refuse()
+        ring = self.snd
+        if ring.size - ring.tail + ring.head < n and ring.reserve(n) < n:
+            self.send_waits = True
+            return -1
+        return ring.tail & ring.size - 1
+
+    def placed(self, n):
+        """n bytes have been written from `place` on."""
+        self.snd.tail += n
+        self.tx_bytes += n
+        if not self.ready:
+            self.tcp.make_ready(self)
+
     def _refuse(self):
         if self.error:
             raise OSError(self.error)
         raise OSError(EPIPE if self.fin_queued or self.eof_seen else ENOTCONN)
 
     def recv_into(self, buf, off, n, now):
-        """RECEIVE: move up to n bytes into buf[off:]; how many, 0 when there are none now."""
+        """RECEIVE: move up to n bytes into buf[off:]; how many, 0 when there are none now.
+
+        buf None: the n bytes, which are there, were read where they lay."""
         ring = self.rcv
-        got = ring.read_into(buf, off, n)
+        if buf is None:
+            ring.head += n
+            got = n
+        else:
+            got = ring.read_into(buf, off, n)
         if not got:
             return 0
         held = self.rcv_adv - self.rcv_nxt & _M
