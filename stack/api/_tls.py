@@ -16,6 +16,7 @@ from stack.core.mem import copy as _copy
 from stack.tls import alert
 from stack.tls.alert import CertificateError, TlsError
 from stack.tls.events import Data, HandshakeDone, PeerClosed
+from stack.tls.lane import open_record, seal_record
 
 # mbedTLS's numbers, which programs for boards know: by alert, and for what is no alert.
 EOF = const(-0x7280)
@@ -41,6 +42,7 @@ _READ_MOST = const(32768)
 # A record that is worth its 22 bytes and its cipher's start, unless the data end sooner.
 _SEND_LEAST = const(512)
 _OVERHEAD = const(22)
+_HEADER = const(5)
 
 
 class SSLError(OSError):
@@ -93,6 +95,9 @@ class TlsEndpoint:
         self._left = 0
         self._told_eof = False
         self._exact = getattr(below, "exact", False)
+        self._rcv = getattr(below, "rcv", None)  # TCP's ring: records can be opened in it
+        self._in = machine.arrived
+        self._out = machine.out
         self._send = False  # something waits in the connection below
         self.timer_at = 0
         self.timer_index = -1
@@ -105,7 +110,8 @@ class TlsEndpoint:
     # What the stack calls.
 
     def wake(self, _below):
-        self._flush(self._rt.now())
+        if self._out.end != self._out.start:
+            self._flush(self._rt.now())
         if self.waker is not None:
             self.waker.wake(self)
 
@@ -141,7 +147,7 @@ class TlsEndpoint:
         bits = 0
         if self._left or self._eof:
             bits = POLLIN
-        if m.connected and below & POLLOUT and not m.out_len:
+        if m.connected and below & POLLOUT and not len(self._out):
             bits |= POLLOUT
         if self._eof and below & POLLHUP:
             bits |= POLLHUP
@@ -151,6 +157,24 @@ class TlsEndpoint:
         """Up to n bytes of plaintext into buf[off:]; 0 when there are none now. OSError."""
         left = self._left
         if not left:
+            ring = self._rcv
+            if ring is not None and ring.tail != ring.head and self.failure is None:
+                at = ring.head
+                k = ring.tail - at
+                room = ring.size
+                at &= room - 1
+                held = ring.buf
+                if at + k > room:  # it runs around the ring's end
+                    held, at, k = self._unrolled(ring, at, k)
+                m = self.machine
+                k = open_record(m, held, at, k)
+                if k:
+                    got = m.data_len
+                    if 0 < got <= n:
+                        _copy(buf, off, held, at + _HEADER, got)
+                        self._below.recv_into(None, 0, k, now)
+                        return got
+                    self._take_opened(held, at, k, now)
             if not self.advance(now):
                 return 0
             left = self._left
@@ -162,9 +186,39 @@ class TlsEndpoint:
         self._left = left - n
         return n
 
+    def _unrolled(self, ring, at, k):
+        """(buf, off, n): the next record of the k bytes in TCP's ring at `at`, as open_record
+        wants it. What is opened elsewhere than in the ring is taken from there."""
+        n = ring.size - at
+        if n < _HEADER or n < _HEADER + (ring.buf[at + 3] << 8 | ring.buf[at + 4]):
+            rt = self._rt
+            if k > rt.scratch_len:
+                k = rt.scratch_len
+            ring.peek(ring.head, rt.scratch, 0, k)
+            return rt.scratch, 0, k
+        return ring.buf, at, n
+
+    def _take_opened(self, buf, at, n, now):
+        """A record was opened in TCP's ring that is no data, or more than is wanted now."""
+        try:
+            self.machine.opened(buf, at + _HEADER, n - _OVERHEAD + 1)
+        except MemoryError:
+            self._fail(OSError(errors.ENOMEM), now)
+            raise self.failure  # noqa: B904
+        self._below.recv_into(None, 0, n, now)
+        if self._below.ready:
+            self._send = True
+
     def more(self):
         """Whether there may be something to read of which no wake will tell."""
-        return self._left or self._below.recv_len() or self.machine.unread()
+        ring = self._rcv
+        w = self._in
+        return (
+            self._left
+            or w.end != w.start
+            or len(self.machine._events)
+            or (self._below.recv_len() if ring is None else ring.tail != ring.head)
+        )
 
     def find(self, byte, n):
         """How many bytes of plaintext, of n at most, go up to and with `byte` (bytes of one)."""
@@ -189,6 +243,16 @@ class TlsEndpoint:
         if m.write_closed:
             raise OSError(errors.EPIPE)
         below = self._below
+        if 0 < n <= m.max_fragment and self._rcv is not None:
+            # Most often it is one record.
+            k = n + _OVERHEAD
+            at = below.place(k)
+            if 0 <= at:
+                ring = below.snd
+                if at + k <= ring.size and seal_record(m, ring.buf, at, data, off, n):
+                    below.placed(k)
+                    self._send = False
+                    return n
         taken = 0
         # Only what the connection below takes, so that nothing lies here and waits.
         while taken < n:
@@ -199,10 +263,15 @@ class TlsEndpoint:
                     below.events()  # it takes note that somebody waits
                     break
                 k = space
+            if k > m.max_fragment:
+                k = m.max_fragment
+            sent = self._seal(data, off + taken, k, now)
+            if sent:
+                taken += sent
+                continue
             if not self._flush(now):
                 break
-            k = m.send(data, off + taken, k if k < m.max_fragment else m.max_fragment)
-            taken += k
+            taken += m.send(data, off + taken, k)
             self._flush(now)
         if taken:
             self._send = False  # who sends kicks
@@ -211,6 +280,37 @@ class TlsEndpoint:
         if below.events() & (POLLERR | POLLHUP):
             raise OSError(below.error or errors.EPIPE)
         return 0
+
+    def _seal(self, data, off, n, now):
+        """A record with n bytes of data or less is made in TCP's ring; how many, 0: not there."""
+        if self._rcv is None:
+            return 0
+        below = self._below
+        at = below.place(n + _OVERHEAD)
+        if at < 0:
+            return 0
+        ring = below.snd
+        k = ring.size - at - _OVERHEAD
+        if k < n:
+            # Around the ring's end: less, or by way of other bytes.
+            if k < _SEND_LEAST:
+                return self._seal_aside(data, off, n, now)
+            n = k
+        k = seal_record(self.machine, ring.buf, at, data, off, n)
+        if not k:
+            return 0
+        below.placed(k)
+        return n
+
+    def _seal_aside(self, data, off, n, now):
+        rt = self._rt
+        if n + _OVERHEAD > rt.scratch_len or data is rt.scratch or data is rt.scratch_view:
+            return 0
+        k = seal_record(self.machine, rt.scratch, 0, data, off, n)
+        if not k:
+            return 0
+        self._below.send(rt.scratch, 0, k, now)  # there was room for it
+        return n
 
     def push(self, now):
         """Send what the machine was told to say."""
@@ -254,7 +354,7 @@ class TlsEndpoint:
         m = self.machine
         if not m.connected:
             self.advance(now)
-        return m.connected and not m.out_len
+        return m.connected and not len(self._out)
 
     def advance(self, now):
         """Take in what has come until there is plaintext; False if there is none now. OSError."""
@@ -275,7 +375,7 @@ class TlsEndpoint:
                     self._buf = e.buf
                     self._off = e.off
                     self._left = e.n
-            if self.machine.out_len:
+            if len(self._out):
                 self._flush(now)
             self._kick(now)
             return self._left > 0
@@ -328,16 +428,16 @@ class TlsEndpoint:
 
     def _flush(self, now):
         """What the machine has to say goes below; True if all of it did. `_kick` sends it."""
-        m = self.machine
-        n = m.out_len
+        out = self._out
+        n = out.end - out.start
         if not n:
             return True
         try:
-            took = self._below.send(m.out_buf, m.out_off, n, now)
+            took = self._below.send(out.buf, out.start, n, now)
         except OSError:
             return False  # reading will tell what happened, and send does
         if took:
-            m.sent(took)
+            self.machine.sent(took)
             self._send = True
         return took == n
 

@@ -10,8 +10,8 @@ next_event raises a TlsError when the peer broke the protocol; the alert for it
 is in data_to_send, and the machine stays closed.
 
 Without copies between: `receive_room(n)` and `received(n)` let the transport
-write into the record buffer; `out_buf, out_off, out_len` and `sent(n)` let it
-read from there.
+write into the record buffer; `out`, a Window (record.py), and `sent(n)` let it
+read from there. Usual records of data may go past both: lane.py.
 
 The handshake is a generator (client.py, server.py) that yields what is to be
 done in order: messages, key changes, what it waits for. RFC 8446.
@@ -41,6 +41,7 @@ class Connection:
     suite, group (number), scheme (number; None when resumed), alpn (bytes or None)
     host            the server's name: asked for, or asked for by the client
     resumed, retried, early_data_accepted
+    max_fragment    the most bytes of one record that the peer takes
     peer            the peer's leaf Certificate, or None; peer_path: the verified path
     """
 
@@ -62,6 +63,10 @@ class Connection:
         self.error = None
         self._reader = RecordReader(config.buffers)
         self._writer = RecordWriter(config.buffers, config.pad)
+        self.arrived = self._reader.window
+        self.out = self._writer.window
+        self.max_fragment = record.MAX_PLAINTEXT
+        self.data_len = 0  # see lane.open_record
         self._events = []
         self._data = Data()
         self._messages = bytearray()  # a handshake message in parts
@@ -121,6 +126,18 @@ class Connection:
                 self._fail(TlsError(e.code, e.reason))
         raise self.error
 
+    def opened(self, buf, off, n):
+        """Take in a record that lane.py has opened and knows no more of: its plaintext is
+        buf[off:off+n]. What comes of it, and what is wrong with it, next_event says."""
+        try:
+            self._reader.accept(buf, off, n)
+            if self._on_record():
+                self._events.append(self._data)
+        except TlsError as e:
+            self._fail(e)
+        except ProtocolError as e:  # the cursor's
+            self._fail(TlsError(e.code, e.reason))
+
     def unread(self):
         """Whether next_event might give something without more bytes from the transport."""
         w = self._reader.window
@@ -175,27 +192,6 @@ class Connection:
             taken += k
         return taken
 
-    def seal_in_place(self, buf, off, n):
-        """Make buf[off-5 : off+n+17] a record around the n bytes at off; its length.
-
-        For bulk data without a copy: n at most `max_fragment`. What
-        data_to_send has must be sent before it.
-        """
-        self._check_sending()
-        if n > self._writer.limit - 1 or off < record.HEADER:
-            raise ValueError("bounds")
-        if self._writer.pending():
-            raise ValueError("there is something to be sent before")
-        self._settle_key()
-        if self._writer.pending():
-            raise ValueError("a key update has to be sent before")
-        return self._writer.seal_in_place(buf, off, n)
-
-    @property
-    def max_fragment(self):
-        """The most bytes of one record that the peer takes."""
-        return self._writer.limit - 1
-
     def send_key_update(self, request=False):
         """Change our key; `request`: the peer shall change its own."""
         self._check_sending()
@@ -215,20 +211,8 @@ class Connection:
         self.sent(len(out))
         return out
 
-    @property
-    def out_buf(self):
-        return self._writer.window.buf
-
-    @property
-    def out_off(self):
-        return self._writer.window.start
-
-    @property
-    def out_len(self):
-        return self._writer.pending()
-
     def sent(self, n):
-        """The transport took n bytes from out_off on."""
+        """The transport took n bytes of `out`."""
         w = self._writer.window
         w.start += n
         if w.start >= w.end:
@@ -456,6 +440,7 @@ class Connection:
         else:
             self._reader.limit = action[1]
             writer.limit = action[2]
+            self.max_fragment = action[2] - 1
 
     def _log(self, label, random, secret):
         if self.config.key_log is not None:

@@ -8,8 +8,8 @@
 
 Receiving copies once, from the transport into `buf`; records are decrypted
 where they lie, and the content is read from there. Sending copies once, from
-the caller into `buf` behind the header, and encrypts there; `seal_in_place`
-copies nothing.
+the caller into `buf` behind the header, and encrypts there. Usual records need
+not come by here: lane.py.
 
 Not implemented: compression, and everything before TLS 1.3.
 """
@@ -18,7 +18,7 @@ import micropython
 from micropython import const
 
 from stack.core.mem import copy
-from stack.tls import alert, schedule
+from stack.tls import alert, lane, schedule
 from stack.tls.alert import TlsError
 
 CHANGE_CIPHER_SPEC = const(20)
@@ -38,33 +38,40 @@ _MAX_IDLE = const(32)
 class Keys:
     """One direction's cipher and sequence number, from a traffic secret."""
 
-    __slots__ = ("suite", "secret", "seq", "_aead", "_iv", "_nonce")
+    # opens, seals: the cipher's kernels, called with `k` first; nonce, aad: made anew each time.
+    __slots__ = ("suite", "secret", "seq", "iv", "nonce", "aad", "k", "opens", "seals")
 
     def __init__(self, suite, secret):
-        key, iv = schedule.traffic_keys(suite, secret)
+        key, self.iv = schedule.traffic_keys(suite, secret)
         self.suite = suite
         self.secret = secret
         self.seq = 0
-        self._aead = suite.aead(key)
-        self._iv = int.from_bytes(iv, "big")
+        self.nonce = bytearray(12)
+        self.aad = bytearray(HEADER)
+        self.k, self.opens, self.seals = suite.aead(key).kernels()
 
     def next(self):
         """The Keys after a KeyUpdate."""
         secret = schedule.next_application_traffic_secret(self.suite.hash, self.secret)
         return Keys(self.suite, secret)
 
-    def _next_nonce(self):
-        # 5.3: the sequence number, padded to the left, xor the IV.
-        nonce = (self._iv ^ self.seq).to_bytes(12, "big")
-        self.seq += 1
-        return nonce
+    def _prepare(self, buf, off, n):
+        """Nonce and additional data of the record whose header is before buf[off:]."""
+        if off < HEADER or n < 0 or off + n + TAIL - 1 > len(buf):
+            raise ValueError("bounds")
+        lane.nonce(self.nonce, self.iv, self.seq)
+        copy(self.aad, 0, buf, off - HEADER, HEADER)
 
-    def seal(self, aad, buf, off, n):
-        self._aead.seal(self._next_nonce(), aad, buf, off, n)
+    def seal(self, buf, off, n):
+        """Encrypt buf[off:off+n], a tag behind it; the record's header is before it."""
+        self._prepare(buf, off, n)
+        self.seq += 1  # whatever happens, never this one again
+        self.seals(self.k, self.nonce, self.aad, buf, off, n)
 
-    def open(self, aad, buf, off, n):
+    def open(self, buf, off, n):
         """False if the tag is wrong; the sequence number then stays."""
-        if self._aead.open((self._iv ^ self.seq).to_bytes(12, "big"), aad, buf, off, n):
+        self._prepare(buf, off, n)
+        if self.opens(self.k, self.nonce, self.aad, buf, off, n):
             self.seq += 1
             return True
         return False
@@ -93,6 +100,9 @@ class Window:
         self.buf = _NOTHING
         self.start = 0
         self.end = 0
+
+    def __len__(self):
+        return self.end - self.start
 
     def reserve(self, n):
         """Make room for n bytes at `end`. MemoryError if there is none to be had."""
@@ -139,7 +149,7 @@ class RecordReader:
         self.n = 0
         self._protected = False  # a record was opened
         self._first = True
-        self._idle = 0
+        self.idle = 0
 
     def next(self):
         """True if a record is there. TlsError for one that is not as it has to be."""
@@ -186,8 +196,8 @@ class RecordReader:
             raise TlsError(alert.RECORD_OVERFLOW, "a record of %d bytes" % n)
 
     def _idled(self):
-        self._idle += 1
-        if self._idle > _MAX_IDLE:
+        self.idle += 1
+        if self.idle > _MAX_IDLE:
             raise TlsError(alert.UNEXPECTED_MESSAGE, "too many records that carry nothing")
 
     def _open(self, kind, at, n):
@@ -226,15 +236,27 @@ class RecordReader:
                 self.kind = kind
                 return True
             raise TlsError(alert.UNEXPECTED_MESSAGE, "a record in the clear after the key change")
-        aad = bytes(w.buf[at : at + HEADER])
         n -= TAIL - 1
         # Type and tag at least; less cannot be a record of ours.
-        if n < 1 or not self.keys.open(aad, w.buf, self.off, n):
+        if n < 1 or not self.keys.open(w.buf, self.off, n):
             if self._skipped(n + TAIL - 1 if n > 0 else 1):
                 return False
             raise TlsError(alert.BAD_RECORD_MAC, "a record that was altered, or of another key")
         self._protected = True
         self.skip = 0
+        return self._opened(n)
+
+    def accept(self, buf, off, n):
+        """As `next`, of a record that lane.py has opened: its plaintext, copied from buf."""
+        w = self.window
+        w.append(buf, off, n)
+        w.start = w.end
+        self.off = w.end - n
+        return self._opened(n)
+
+    def _opened(self, n):
+        """Look into a record's plaintext of n bytes at `off`."""
+        w = self.window
         # 5.2: "If the TLSInnerPlaintext is longer than 2^14 + 1 octets, record_overflow".
         if n > self.limit:
             raise TlsError(alert.RECORD_OVERFLOW, "a record with %d bytes of plaintext" % n)
@@ -250,7 +272,7 @@ class RecordReader:
                 raise TlsError(alert.UNEXPECTED_MESSAGE, "an empty record")
             self._idled()
         elif self.kind == APPLICATION_DATA:
-            self._idle = 0
+            self.idle = 0
         if not ALERT <= self.kind <= APPLICATION_DATA:
             raise TlsError(alert.UNEXPECTED_MESSAGE, "record type %d" % self.kind)
         return True
@@ -264,7 +286,7 @@ class RecordWriter:
         self.keys = None
         self.limit = MAX_PLAINTEXT + 1  # the peer's, of TLSInnerPlaintext
         self.version = 0x0303
-        self._pad = pad
+        self.pad = pad
         self._messages = bytearray()  # handshake messages, to share records
 
     def pending(self):
@@ -315,9 +337,9 @@ class RecordWriter:
 
     def _padded(self, n):
         """Content and padding, bytes; within the peer's limit."""
-        if self._pad < 2:
+        if self.pad < 2:
             return n
-        p = (n + self._pad - 1) // self._pad * self._pad
+        p = (n + self.pad - 1) // self.pad * self.pad
         return min(p, max(n, self.limit - 1))
 
     def _header(self, buf, at, kind, n):
@@ -334,13 +356,5 @@ class RecordWriter:
         for i in range(p + n + 1, p + padded + 1):
             buf[i] = 0
         self._header(buf, at, APPLICATION_DATA, padded + TAIL)
-        self.keys.seal(bytes(buf[at:p]), buf, p, padded + 1)
+        self.keys.seal(buf, p, padded + 1)
         return padded + OVERHEAD
-
-    def seal_in_place(self, buf, off, n):
-        """Make buf[off-5 : off+n+17] a record of the data in buf[off:off+n]; how long it is.
-
-        No padding; n is at most `limit` - 1. Records are counted here: send
-        what is pending first, and this then, in the order of the calls.
-        """
-        return self._seal(APPLICATION_DATA, buf, off - HEADER, n, n)

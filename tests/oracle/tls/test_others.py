@@ -459,7 +459,7 @@ def _carry(machine, other, want):
                 got += e.tobytes()
         if machine.connected and got == want:
             return
-        if machine.connected and want and not got and not machine.out_len:
+        if machine.connected and want and not got and not len(machine.out):
             (machine if want[:1] == b"c" else other).send(want)
     raise AssertionError("nothing came")
 

@@ -139,6 +139,59 @@ def test_large_data_and_key_updates():
         assert got == data
 
 
+def test_messages_of_all_sizes_around_the_rings():
+    """Read at once or in parts: what is in TCP's ring whole, around its end, or not yet."""
+    with world() as w:
+        c, s = connected(w)
+        for n in range(1, 500, 3):
+            data = bytes([n & 255]) + bytes(n - 1)
+            for one, other in ((c, s), (s, c)):
+                assert one.write(data) == n
+                if n & 1:
+                    assert one.write(b"behind") == 6
+                w.settle(1000)
+                got = other.recv(200 if n & 2 else 1000)
+                while len(got) < n:
+                    got += other.recv(700)
+                if n & 1:
+                    got = got if len(got) == n + 6 else got + other.recv(6)
+                    assert got[n:] == b"behind"
+                assert got[:n] == data
+                assert other.read(1) is None
+        data = bytes([i * 5 & 255 for i in range(30000)])
+        assert c.write(data) == len(data)
+        w.settle(1000)
+        got = b""
+        while len(got) < len(data):
+            got += s.recv(1 + len(got) % 4000)
+            w.settle(1000)
+        assert got == data
+        tls.update_key(s)
+        s.write(b"after")
+        w.settle(1000)
+        assert c.recv(10) == b"after"
+
+
+def test_a_bad_record_in_the_ring():
+    """It ends the connection, whatever comes behind it, and the peer is told."""
+    with world() as w:
+        for end in (0, 1):
+            both = connected(w)
+            victim, other = both[end], both[1 - end]
+            other.write(b"good")
+            other._ep._below.send(b"\x17\x03\x03\x00\x30" + bytes(48), 0, 53, w.hw.t)
+            other.write(b"more")
+            w.settle(1000)
+            assert victim.recv(100) == b"good"
+            for _ in range(2):
+                assert raises(victim.recv, 100).args[0] == -0x7180
+            assert raises(victim.write, b"x").args[0] == -0x7180
+            w.settle(1000)
+            assert raises(other.recv, 1).args[0] == -0x7780
+            both[0].close()
+            both[1].close()
+
+
 def test_poll_tells_about_plaintext():
     with world() as w:
         c, s = pair(w)

@@ -85,7 +85,7 @@ def _raw(evil, inner):
     buf = bytearray(5 + n + 16)
     buf[:5] = b"\x17\x03\x03" + (n + 16).to_bytes(2, "big")
     buf[5 : 5 + n] = inner
-    keys.seal(bytes(buf[:5]), buf, 5, n)
+    keys.seal(buf, 5, n)
     return bytes(buf)
 
 
