@@ -3,8 +3,9 @@
 # Folders that are not there are left out; the order is fixed, so that builds are the same.
 import os
 
-# What runs on the host only: the assembler (its output is frozen), the device on a Linux TAP.
-_HOST_ONLY = ("stack/crypto/asm/", "drivers/tap.py")
+# What runs on the host only: the assembler (its output is frozen), what CPython lacks, the device
+# on a Linux TAP.
+_HOST_ONLY = ("stack/crypto/asm/", "stack/_cpython.py", "drivers/tap.py")
 
 
 def _python_files(folder):

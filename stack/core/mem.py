@@ -17,6 +17,11 @@ except ImportError:
         dst[dst_off : dst_off + n] = memoryview(src)[src_off : src_off + n]
 
 
+try:
+    from hw import addr, mem
+except ImportError:
+    mem = None
+
 _MIN_SHIFT = const(11)  # the smallest buffer: 2 KB
 _CLASSES = const(12)  # the largest: 4 MB
 
@@ -89,13 +94,6 @@ class Buffers:
         self._free[k].append(buf)
 
 
-try:
-    import hw
-
-    def _window(buf, off, n):
-        return hw.mem(hw.addr(buf) + off, n)
-except ImportError:
-
-    def _window(buf, off, n):
-        # No shared windows of a bytearray in Python; the other half is simply new.
-        return bytearray(n)
+def _window(buf, off, n):
+    # No shared windows of a bytearray in Python; the other half is simply new.
+    return bytearray(n) if mem is None else mem(addr(buf) + off, n)

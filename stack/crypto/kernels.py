@@ -53,11 +53,14 @@ def use(name):
         for n in NAMES:
             g[n] = getattr(plain, n)
         if name != "plain":
-            from stack.crypto import viper
-
-            for n in NAMES:
-                if hasattr(viper, n):
-                    g[n] = getattr(viper, n)
+            try:
+                from stack.crypto import viper
+            except ImportError:  # the libraries for boards are plain Python
+                name = "plain"
+            else:
+                for n in NAMES:
+                    if hasattr(viper, n):
+                        g[n] = getattr(viper, n)
     if name == "asm":
         for n in _asm:
             g[n] = _asm[n]

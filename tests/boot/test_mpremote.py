@@ -13,6 +13,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from barewire import library
+from barewire.paths import build_dir
 from tests.boot import programs
 
 pytestmark = pytest.mark.boot
@@ -109,6 +111,17 @@ def test_mip_installs_by_the_host(mpremote, tmp_path):
         out = mpremote("resume", "exec", "import umqtt.robust as r; print(r.__file__)")
         server.shutdown()
     assert out.strip() == "/lib/umqtt/robust.mpy"
+
+
+def test_mip_installs_a_library_of_ours(mpremote, tmp_path):
+    """What `make libraries` makes for other boards."""
+    files, _ = library.build(tmp_path, build_dir() / "mpy-cross" / "mpy-cross")["ws"]
+    mpremote("resume", "mip", "install", "--target", "/there", str(tmp_path / "ws.json"))
+    tree = mpremote("resume", "fs", "tree", ":/there")
+    assert tree.count(".mpy") == files > 10
+    said = mpremote("resume", "fs", "sha256sum", ":/there/stack/ws/frames.mpy")
+    frames = (tmp_path / "stack" / "ws" / "frames.mpy").read_bytes()
+    assert hashlib.sha256(frames).hexdigest() in said
 
 
 def test_its_repl(rig):
