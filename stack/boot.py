@@ -234,6 +234,21 @@ def trace_tcp(cfg):
         net.trace(cfg.trace, _trace.DebugPort())
 
 
+def tell_listeners(hw, cfg, tcp):
+    """Say which ports are listened on to QEMU's debug port 0x5EA: listening=."""
+    if cfg.listening:
+        listen = tcp.listen
+
+        def told(addr, port, *rest, **more):
+            l = listen(addr, port, *rest, **more)
+            if addr >> 24 != 127:
+                for b in b"%d\n" % l.local_port:
+                    hw.outb(0x5EA, b)
+            return l
+
+        tcp.listen = told
+
+
 def describe(iface, host):
     """An interface in a line: eth0 virtio-net 52:54:00:12:34:56 10.0.2.15/24 gw ... dns ..."""
     from stack.net import addr
@@ -365,6 +380,7 @@ def main(hw):
     runtime = start_host(hw, cfg, devices, say)
     log_keys(cfg, say)
     trace_tcp(cfg)
+    tell_listeners(hw, cfg, runtime.host.tcp)
     share_prompt(cfg, say)
     configure(runtime, cfg, say)
     wait_for_lease(runtime, cfg)

@@ -7,6 +7,7 @@
     hostname=NAME    main=MODULE     exit=1     keylog=PATH | debugcon    console=hvc0
     mdns=1           answer to HOSTNAME.local
     trace=tcp | tcp:PORT     TCP's trace, to the debug port 0x5E9
+    listening=debugcon       a line for each TCP port listened on, to the debug port 0x5EA
     forward=1        start devices so that their frames can go out by others: router, switch
     virtio_mmio.device=SIZE@BASE:LINE     may come several times; QEMU's microvm adds them
 
@@ -52,6 +53,7 @@ class Config(Addresses):
         self.mdns = False
         self.virtio_mmio = []  # (base, line) each
         self.keylog = ""  # where TLS keys are written to
+        self.listening = False
         self.trace = -1  # the port whose connections are traced, 0 for all, -1 for none
 
 
@@ -267,6 +269,11 @@ def _read_keylog(c, value):
     return True
 
 
+def _read_listening(c, value):
+    c.listening = value == "debugcon"
+    return c.listening
+
+
 def _read_trace(c, value):
     if value == "tcp":
         c.trace = 0
@@ -292,5 +299,6 @@ _READERS = {
     "mdns": _read_mdns,
     "virtio_mmio.device": _read_virtio_mmio,
     "keylog": _read_keylog,
+    "listening": _read_listening,
     "trace": _read_trace,
 }

@@ -31,28 +31,28 @@ def parse_port(text):
     return protocol, host, guest
 
 
-def check_ports(ports):
-    """BarewireError, in words, where a host port of `ports` cannot be listened on.
-
-    QEMU would say "Could not set up host forwarding rule". Port 0 is any free one."""
-    for protocol, port, guest in ports:
-        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-        with socket.socket(socket.AF_INET, kind) as s:
-            if protocol == "tcp":
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-                if protocol == "tcp":
-                    s.listen(1)
-            except OSError as e:
-                why = {
-                    errno.EADDRINUSE: "is in use by another program",
-                    errno.EACCES: "is for root only (below 1024)",
-                }.get(e.errno, e.strerror)
-                raise BarewireError(
-                    f"port {port} of 127.0.0.1 {why}: choose another, as -p {port + 10000 & 65535}"
-                    f":{guest}, or a free one with -p 0:{guest}"
-                ) from None
+def listen(port, guest, protocol="tcp"):
+    """A socket bound to a port of 127.0.0.1, one of tcp listening. BarewireError, in words, where
+    it cannot be had. Port 0 is any free one; guest: where it leads, for the words."""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    s = socket.socket(socket.AF_INET, kind)
+    try:
+        if protocol == "tcp":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", port))
+        if protocol == "tcp":
+            s.listen(128)
+        return s
+    except OSError as e:
+        s.close()
+        why = {
+            errno.EADDRINUSE: "is in use by another program",
+            errno.EACCES: "is for root only (below 1024)",
+        }.get(e.errno, e.strerror)
+        raise BarewireError(
+            f"port {port} of 127.0.0.1 {why}: choose another, as -p {port + 10000 & 65535}"
+            f":{guest}, or a free one with -p 0:{guest}"
+        ) from None
 
 
 def forwarded(text):

@@ -208,6 +208,50 @@ def test_a_trace_on_the_terminal(tmp_path):
             child.expect(r" 7-\d+  tx    seq 1 ack 6 len 5 ")
 
 
+SERVE = """
+import socket
+input("to begin ")
+s = socket.socket()
+s.bind(("0.0.0.0", 7))
+s.listen(5)
+while True:
+    c, _ = s.accept()
+    c.write(c.readline().upper())
+    c.close()
+"""
+
+
+def test_clients_that_come_before_the_guest_listens_wait(tmp_path):
+    """Nothing of theirs reaches the guest before; then QEMU has the port, the command no more."""
+    (tmp_path / "app.py").write_text(SERVE)
+    pcap = tmp_path / "f.pcap"
+    words = ("run", tmp_path / "app.py", "-p", "0:7", "--pcap", pcap)
+    with running(tmp_path, *words) as child, contextlib.ExitStack() as stack:
+        child.expect(r"127\.0\.0\.1:(\d+) is the guest's tcp port 7")
+        at = ("127.0.0.1", int(child.match[1]))
+        early = [stack.enter_context(socket.create_connection(at)) for _ in range(2)]
+        early[0].sendall(b"early\n")
+        child.expect_exact("to begin ")
+        early[1].sendall(b"before it listens\n")
+        child.send("\r")
+        for s in early:
+            s.settimeout(120)
+        assert early[0].recv(100) == b"EARLY\n" and early[0].recv(100) == b""
+        assert early[1].recv(100) == b"BEFORE IT LISTENS\n"
+        os.kill(child.pid, signal.SIGSTOP)
+        try:
+            with socket.create_connection(at, 120) as s:
+                s.sendall(b"by qemu\n")
+                assert s.recv(100) == b"BY QEMU\n"
+        finally:
+            os.kill(child.pid, signal.SIGCONT)
+    syn = ["-Y", "tcp.flags.syn == 1 && tcp.flags.ack == 0 && tcp.dstport == 7"]
+    seen = subprocess.run(["tshark", "-r", pcap, *syn], capture_output=True, text=True).stdout
+    reset = ["-Y", "tcp.flags.reset == 1 && tcp.srcport == 7"]
+    refused = subprocess.run(["tshark", "-r", pcap, *reset], capture_output=True, text=True).stdout
+    assert len(seen.splitlines()) == 3 and not refused, seen + refused
+
+
 def test_a_machine_ends_with_the_command(tmp_path):
     """Killed as nobody can handle it, `barewire run` leaves no QEMU that holds its port."""
     (tmp_path / "app.py").write_text("import time\nprint('up')\nwhile True: time.sleep(1)\n")

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
@@ -18,7 +19,8 @@ import click
 
 from barewire import accel, disk, qemu, romfs, tracing
 from barewire.cli import pairs, ports, say
-from barewire.net import UserNet, check_ports, forwarded, quoted
+from barewire.cli.forward import Forwards
+from barewire.net import UserNet, forwarded, listen, quoted
 from barewire.paths import BarewireError, default_image
 
 
@@ -93,7 +95,10 @@ def boot(
         _writable(path)
     image = Path(image) if image else default_image()
     qemu.find()
-    check_ports(ports)
+    forwards = Forwards([p for p in ports if p[0] == "tcp"], say)
+    ports = [p for p in ports if p[0] != "tcp"]
+    for protocol, host, guest in ports:
+        listen(host, guest, protocol).close()  # QEMU would say less of what is wrong
     chosen = accel.choose(image, say)
     disks = [disk.parse(text) for text in disks]
     for d in disks:
@@ -108,8 +113,9 @@ def boot(
             initrd.write_bytes(romfs.build(tree))
         attachments = {"user": lambda: [UserNet(ports)], "bridge": lambda: [_bridge(stack)],
                        "none": list}[net]()  # fmt: skip
-        fds = [fd for a in attachments for fd in a.pass_fds]
-        extra = []
+        fds = [*forwards.fds, *(fd for a in attachments for fd in a.pass_fds)]
+        append = {**append, **forwards.append}
+        extra = list(forwards.arguments)
         if pcap:
             extra += ["-object", f"filter-dump,id=dump0,netdev=net0,file={quoted(pcap)}"]
         if keylog:
@@ -124,7 +130,7 @@ def boot(
             net=attachments, disks=disks, extra=extra,
             serial=["-serial", "pty" if pty else "mon:stdio"],
         )  # fmt: skip
-        status = _call(argv, fds, [p for p in ports if not p[1]])
+        status = _call(argv, fds, forwards, [p for p in ports if not p[1]])
     sys.exit(status)
 
 
@@ -154,17 +160,12 @@ def _bridge(stack):
     return lab.tap()
 
 
-# Said to QEMU's monitor before it starts: an answer shows that the machine was made.
-_ASK = b'{"execute": "qmp_capabilities"}\n'
-_ASK_PORTS = (b'{"execute": "human-monitor-command", "arguments": '
-              b'{"command-line": "info usernet"}}\n')  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 
 
-def _call(argv, fds, free_ports):
+def _call(argv, fds, forwards, free_ports):
     """Run QEMU on this terminal; the status to end with. Ctrl-C is the guest's meanwhile."""
     ours, theirs = socket.socketpair()
-    ours.sendall(_ASK + (_ASK_PORTS if free_ports else b""))
     monitor = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}"]
     monitor += ["-mon", "chardev=qmp,mode=control"]
     fds = [*fds, theirs.fileno()]
@@ -174,9 +175,10 @@ def _call(argv, fds, free_ports):
         preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # nobody else would end it
     )  # fmt: skip
     theirs.close()
-    answers = []
-    reader = threading.Thread(target=_read, args=(ours, answers), daemon=True)
-    reader.start()
+    qmp = _Monitor(ours)
+    forwards.start(qmp.human)
+    if free_ports:
+        qmp.ask(_human("info usernet"), _say_ports)
     told = []
 
     def stop(number, _frame):
@@ -187,24 +189,57 @@ def _call(argv, fds, free_ports):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     status = process.wait()
-    reader.join()
-    ours.close()
+    qmp.join()
     if told or status < 0:
         return 128 + (told[0] if told else -status)
-    if not answers:
+    if not qmp.answered:
         raise BarewireError(f"QEMU did not start the machine (status {status}); it says why above")
     return qemu.exit_code(status) or 0
 
 
-def _read(sock, answers):
-    """Take the monitor's answers until QEMU ends; say which free ports it took."""
-    with contextlib.suppress(ConnectionResetError):  # it ended without reading what we asked
-        for line in sock.makefile("r"):
-            answer = json.loads(line).get("return")
-            if answer is not None:
-                answers.append(answer)
-            if isinstance(answer, str):
-                for protocol, host, guest in forwarded(answer):
-                    say(f"127.0.0.1:{host} is the guest's {protocol} port {guest}")
+def _say_ports(answer):
+    for protocol, host, guest in forwarded(answer):
+        say(f"127.0.0.1:{host} is the guest's {protocol} port {guest}")
 
 
+def _human(line):
+    arguments = {"command-line": line}
+    return {"execute": "human-monitor-command", "arguments": arguments}
+
+
+class _Monitor:
+    """QMP on a socket, answers by a thread. `answered`: QEMU made the machine."""
+
+    def __init__(self, sock):
+        self._socket, self._lock, self._waiting = sock, threading.Lock(), []
+        self.answered = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.ask({"execute": "qmp_capabilities"}, lambda _: None)
+
+    def ask(self, command, then):
+        """then(answer): called in the reader's thread; with None when QEMU has ended."""
+        with self._lock:
+            self._waiting.append(then)  # answers come in the order of the questions
+            with contextlib.suppress(OSError):
+                self._socket.sendall(json.dumps(command).encode() + b"\n")
+
+    def human(self, line):
+        """A command of the human monitor; its words, or None when QEMU has ended."""
+        answer = queue.SimpleQueue()
+        self.ask(_human(line), answer.put)
+        return answer.get()
+
+    def join(self):
+        self._reader.join()
+        self._socket.close()
+
+    def _read(self):
+        with contextlib.suppress(ConnectionResetError):  # it ended without reading what we asked
+            for line in self._socket.makefile("r"):
+                reply = json.loads(line)
+                if "return" in reply or "error" in reply:
+                    self.answered = True
+                    self._waiting.pop(0)(reply.get("return"))
+        for then in self._waiting:
+            then(None)

@@ -13,14 +13,15 @@ def test_defaults():
 def test_all_keys():
     c, complaints = parse(
         "ip=10.0.0.2/24 gw=10.0.0.1 dns=10.0.0.1,9.9.9.9 ip6=fd00::2/64 gw6=fd00::1 "
-        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1 mdns=1 trace=tcp:80"
+        "hostname=web-1 main=app.server exit=1 keylog=debugcon forward=1 mdns=1 trace=tcp:80 "
+        "listening=debugcon"
     )
     assert complaints == []
     assert (c.ip, c.address, c.prefix, c.gateway) == ("static", 0x0A000002, 24, 0x0A000001)
     assert c.dns == [0x0A000001, 0x09090909]
     assert (c.ip6, c.gateway6) == ("fd00::2/64", "fd00::1")
     assert (c.hostname, c.main, c.exit, c.forward) == ("web-1", "app.server", True, True)
-    assert c.mdns
+    assert c.mdns and c.listening and not parse("")[0].listening
     assert (c.keylog, c.trace) == ("debugcon", 80)
     assert (parse("trace=tcp")[0].trace, parse("")[0].trace) == (0, -1)
 
@@ -32,7 +33,7 @@ def test_bad_values_are_named_and_ignored():
         "ip=010.0.0.2/24", "ip=1e1.0.0.2/24", "gw=x", "gw=255.255.255.255", "dns=", "dns=1.1.1.1,",
         "dns=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4,5.5.5.5", "ip6=x", "ip6=fd00::2", "ip6=fd00::2/129",
         "ip6=ff02::1/64", "ip6=::/64", "ip6=fd00::2%eth0/64", "gw6=ff02::1", "dns=ff02::1",
-        "eth1.ip=x", "eth1.gw6=x", "gw6=10.0.0.1", "keylog=here",
+        "eth1.ip=x", "eth1.gw6=x", "gw6=10.0.0.1", "keylog=here", "listening=1",
         "trace=", "trace=udp", "trace=tcp:", "trace=tcp:0", "trace=tcp:65536", "trace=tcpx",
         "hostname=", "hostname=-a", "hostname=a_b", "hostname=" + "a" * 64, "main=",
         "main=a/b", "main=a..b",
