@@ -12,6 +12,7 @@ A comment on the line before it says what else there is to know, several with se
     <!-- block: pytest -->             it is a file of tests, run by pytest
     <!-- block: file NAME -->          it is saved beside the page's other files
     <!-- block: numbers vary -->       numbers are not compared, the rest is
+    <!-- block: case varies -->        letters may be upper or lower case
     <!-- block: until WORDS -->        the command goes on until the page ends or another one of
                                        this kind comes; the page goes on when it has printed WORDS
     <!-- block: raises -->             it is to end with an exception, or a status that is not 0
@@ -28,8 +29,8 @@ import re
 from markdown_it import MarkdownIt
 
 LANGUAGES = ("python", "pycon", "sh", "console", "bash", "zsh", "fish", "text")
-_WORDS = ("cpython", "pytest", "file", "numbers vary", "until", "raises", "guest", "dry:",
-          "not run:", "drawing")  # fmt: skip
+_WORDS = ("cpython", "pytest", "file", "numbers vary", "case varies", "until", "raises", "guest",
+          "dry:", "not run:", "drawing")  # fmt: skip
 _COMMENT = re.compile(r"<!--\s*block:\s*(.*?)\s*-->", re.DOTALL)
 _NEXT = re.compile("; (?=%s)" % "|".join(_WORDS))
 

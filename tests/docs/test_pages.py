@@ -30,21 +30,20 @@ def test_every_block_says_what_it_is():
 def test_page(page, rig, artifacts, record_property):
     found = read(page)
     runner = Page(artifacts / "page", Place(rig, artifacts / "place", page))
-    wrong = ""
+    wrong = []
     try:
         for block in found:
             try:
                 runner.run(block)
             except Differs as e:
-                wrong = str(e)
-                break
+                wrong.append(str(e))
             except Exception as e:
                 e.add_note(str(block))
                 raise
     finally:
         runner.close()
     if wrong:
-        pytest.fail(wrong, pytrace=False)
+        pytest.fail("\n\n".join(wrong), pytrace=False)
     record_property("docs", {
         "page": page, "blocks": len(found), "compared": runner.compared,
         **{kind: sum(b.kind == kind for b in found) for kind in ("run", "drawing")},
