@@ -6,6 +6,7 @@ Without a password that of `webrepl_cfg.PASS`. One client at a time, the next ta
 Not implemented: the page of the web client (open that of MicroPython, or use webrepl_cli.py).
 """
 
+import io
 import os
 
 import _webrepl
@@ -72,10 +73,43 @@ def accept_conn(listener):
         _client.close()
     _client = s
     print("\nWebREPL connection from:", peer)
-    stream = _webrepl._webrepl(websocket.websocket(s, True))
+    stream = _webrepl._webrepl(websocket.websocket(_Whole(s), True))
     s.setblocking(False)
     s.setsockopt(_socket.SOL_SOCKET, _NOTIFY, os.dupterm_notify)
     os.dupterm(stream)
+
+
+class _Whole(io.IOBase):
+    """The socket as `websocket` sees it. That writes header and rest of a frame apart, between
+    setblocking(True) and setblocking(False): here they leave together, in one segment."""
+
+    def __init__(self, s):
+        self._s = s
+        self._out = None
+
+    def setblocking(self, on):
+        if on:
+            self._out = bytearray()
+            return
+        out = self._out
+        self._out = None
+        self._s.setblocking(True)
+        try:
+            self._s.write(out)
+        finally:
+            self._s.setblocking(False)
+
+    def write(self, data):
+        if self._out is None:
+            return self._s.write(data)
+        self._out.extend(data)
+        return len(data)
+
+    def readinto(self, buf):
+        return self._s.readinto(buf)
+
+    def ioctl(self, request, arg):
+        return self._s.ioctl(request, arg)
 
 
 def _answer(s):

@@ -119,7 +119,8 @@ def test_by_webrepl(rig, artifacts):
     with socket.socket() as s:  # a port of the host that is free now
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    guest = rig.guest(net=UserNet([("tcp", port, 8266)], restrict=True))
+    pcap = artifacts / "webrepl.pcap"
+    guest = rig.guest(net=UserNet([("tcp", port, 8266)], restrict=True, pcap=pcap))
     wait_for_address(guest)
     guest.exec("import webrepl; webrepl.start(password='secret')")
     guest.friendly()
@@ -139,3 +140,11 @@ def test_by_webrepl(rig, artifacts):
         assert read.content_bytes == content
     finally:
         t.close()
+    # A frame of WebSocket leaves whole: its head of 2 or 4 bytes is no segment of its own.
+    text = "tcp.srcport == 8266 && tcp.payload[0:1] == 81"
+    seen = [
+        subprocess.run(["tshark", "-r", pcap, "-Y", f"{text} && {more}"], capture_output=True,
+                       text=True, check=True).stdout.splitlines()
+        for more in ("tcp.len > 4", "(tcp.len == 2 || tcp.len == 4 && tcp.payload[1:1] == 7e)")
+    ]  # fmt: skip
+    assert seen[0] and not seen[1], seen[1]
