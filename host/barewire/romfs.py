@@ -69,14 +69,15 @@ def read_tree(folder, keep=lambda path: True):
 
 
 def for_program(path, files=()):
-    """The tree of `barewire run PATH FILES...`: a file becomes main.py, a folder its files.
+    """The tree of `barewire run PATH FILES...`: a file becomes main.py (main.mpy, if it is one), a
+    folder its files.
 
     files: files and folders that lie beside it by their own names. BarewireError."""
     path = Path(path)
     if path.is_dir():
         tree = read_tree(path)
     elif path.is_file():
-        tree = {"main.py": path.read_bytes()}
+        tree = {"main.mpy" if path.suffix == ".mpy" else "main.py": path.read_bytes()}
     else:
         raise BarewireError(f"no such program: {path}")
     return beside(tree, files)

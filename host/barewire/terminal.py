@@ -1,5 +1,6 @@
 """A terminal attached to a console on a pty or a unix socket."""
 
+import contextlib
 import os
 import select
 import socket
@@ -27,6 +28,17 @@ def _open(path):
     except (OSError, termios.error) as e:
         raise BarewireError(f"{path}: {e}") from e
     return fd
+
+
+@contextlib.contextmanager
+def restored():
+    """Leave this terminal as it was, whatever becomes of a program that put it in raw mode."""
+    before = termios.tcgetattr(0) if os.isatty(0) else None
+    try:
+        yield
+    finally:
+        if before:
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 def attach(path):

@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pexpect
 import pytest
 
+from tests.boot import programs
 from tests.vectors.tls.identities import IDENTITIES
 
 pytestmark = pytest.mark.boot
@@ -81,6 +83,8 @@ def test_interactive_stays_at_the_prompt(tmp_path):
 def test_errors_are_one_line(tmp_path):
     (tmp_path / "app.py").write_text("print('never')\n")
     (tmp_path / "no.elf").write_text("no ELF at all")
+    (tmp_path / "half.elf").write_bytes(b"\x7fELF and no more")
+    (tmp_path / "folder").mkdir()
     app = tmp_path / "app.py"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -93,8 +97,12 @@ def test_errors_are_one_line(tmp_path):
             (["run", app, "-p", f"{port}:80"], {}, 125, f"port {port} of 127.0.0.1 is in use by"),
             (["run", app], {"PATH": "/nowhere"}, 125, "install the package qemu-system-x86"),
             (["run", app], {"BAREWIRE_IMAGE": "/nowhere"}, 125, "no image at /nowhere"),
-            (["run", app], {"BAREWIRE_IMAGE": str(tmp_path / "no.elf"), "BAREWIRE_ACCEL": "tcg"},
-             125, "QEMU did not start the machine"),
+            (["run", app, "--image", tmp_path / "half.elf"], {"BAREWIRE_ACCEL": "tcg"}, 125,
+             "QEMU did not start the machine"),
+            (["run", app], {"BAREWIRE_IMAGE": str(tmp_path / "no.elf")}, 125, "not an ELF"),
+            (["run", tmp_path / "folder"], {}, 2, "has no main.py"),
+            (["run", app, "-m", "4"], {}, 2, "4 is not in the range"),
+            (["run", app, "-p", "8080:80", "-p", "8080:81"], {}, 2, "a port of the host twice"),
             (["run", app, "--pcap", "/nowhere/x.pcap"], {}, 125, "No such file or directory"),
             (["frobnicate"], {}, 2, "No such command"),
         ):  # fmt: skip
@@ -277,6 +285,24 @@ def test_sigterm_is_its_own_status(tmp_path):
         child.expect(pexpect.EOF)
         child.wait()
         assert child.exitstatus == 128 + 15
+
+
+def test_a_machine_that_is_killed_leaves_the_terminal_as_it_was(tmp_path):
+    (tmp_path / "app.py").write_text("import time\nprint('up')\nwhile True: time.sleep(1)\n")
+    with running(tmp_path, "run", tmp_path / "app.py", "--net", "none") as child:
+        child.expect_exact("up")
+        assert not child.getecho()  # raw
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        child.expect(pexpect.EOF)
+        child.wait()
+        assert child.exitstatus == 128 + 9 and child.getecho()
+
+
+def test_a_compiled_program(tmp_path):
+    (tmp_path / "app.mpy").write_bytes(programs.compiled(b"print('compiled', 6 * 7)\n", "app.py"))
+    done = barewire("run", tmp_path / "app.mpy", "--net", "none")
+    assert "compiled 42" in done.stdout and done.returncode == 0
 
 
 def test_a_typo_in_trace_is_named(tmp_path):

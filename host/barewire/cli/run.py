@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from barewire import accel, disk, qemu, romfs, tracing
+from barewire import accel, disk, qemu, romfs, terminal, tracing
 from barewire.cli import pairs, ports, say
 from barewire.cli.forward import Forwards
 from barewire.net import UserNet, forwarded, listen, quoted
@@ -31,7 +31,8 @@ def _options(command):
                      help="Forward a port of 127.0.0.1; 0:80 takes a free one, udp: in front."),
         click.option("--net", type=click.Choice(["user", "bridge", "none"]), default="user",
                      show_default=True, help="QEMU's own network, a lab's, or no card."),
-        click.option("-m", "mem", default=64, show_default=True, help="Memory in MB."),
+        click.option("-m", "mem", type=click.IntRange(min=5), default=64, show_default=True,
+                     help="Memory in MB."),
         click.option("--append", multiple=True, callback=pairs, metavar="KEY=VALUE",
                      help="A key of the kernel command line: ip= gw= dns= hostname= main="),
         click.option("--pcap", type=click.Path(dir_okay=False),
@@ -66,6 +67,8 @@ def run(program, files, interactive, **options):
     it ends the machine does, and its exit status is the program's: of sys.exit(n) n, of an
     exception 1, else 0. Without PROGRAM there is a prompt."""
     tree = romfs.for_program(program, files) if program else None
+    if tree is not None and not {"main.py", "main.mpy"} & set(tree):
+        raise click.UsageError(f"{program} has no main.py: name the program, or `barewire repl`")
     boot(tree, stay=interactive or not program, **options)
 
 
@@ -93,7 +96,13 @@ def boot(
         raise click.UsageError("--pcap goes with a network")
     for path in filter(None, (pcap, keylog, trace_file)):
         _writable(path)
+    named = [p[:2] for p in ports if p[1]]
+    if len(named) > len(set(named)):
+        raise click.UsageError("-p names a port of the host twice")
     image = Path(image) if image else default_image()
+    with open(image, "rb") as f:
+        if f.read(4) != b"\x7fELF":
+            raise BarewireError(f"{image}: not an ELF; disks and ISOs: docs/deploy.md")
     qemu.find()
     forwards = Forwards([p for p in ports if p[0] == "tcp"], say)
     ports = [p for p in ports if p[0] != "tcp"]
@@ -188,7 +197,8 @@ def _call(argv, fds, forwards, free_ports):
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    status = process.wait()
+    with terminal.restored():
+        status = process.wait()
     qmp.join()
     if told or status < 0:
         return 128 + (told[0] if told else -status)
