@@ -93,13 +93,13 @@ class Guest:
     that is not there is made. extra: more of QEMU's arguments. logs: a folder for console.log
     and qemu.log, a temporary one by default. prompt: whether `start` waits for the prompt.
     console: "stdio" for this process to talk to it, "pty" to leave COM1 on a pty named by
-    `console_path`, for mpremote.
+    `console_path`, for mpremote, once the prompt is there.
     GuestFault when it does not come up."""
 
     def __init__(
         self, image=None, *, net=None, mem=64, append=None, initrd=None, machine="q35",
         platform=None, disk=None, extra=(), logs=None, prompt=True, console="stdio",
-        boot_timeout=30, use_accel=None,
+        boot_timeout=60, use_accel=None,
     ):  # fmt: skip
         self.image = Path(image) if image else default_image()
         self.net = net if isinstance(net, (list, tuple)) else [net] if net else []
@@ -134,8 +134,8 @@ class Guest:
         self.child = _Spawn(argv, fds, timeout=30, echo=False, dimensions=(50, 200))
         self.console = Console(_ChildStream(self.child))
         try:
-            if self.prompt and pipe:
-                self._await_prompt()
+            if self.prompt:
+                self._await_prompt() if pipe else self._await_logged_prompt(log, began)
                 self.boot_seconds = time.monotonic() - began
         except BaseException:
             self.kill()
@@ -151,6 +151,16 @@ class Guest:
             raise GuestFault(f"QEMU ended with status {self.status}: {said}") from None
         except pexpect.TIMEOUT:
             raise GuestFault(f"no prompt in {self.boot_timeout} s: {self._tail()}") from None
+
+    def _await_logged_prompt(self, log, began):
+        """COM1 is on a line of others, who must not write before: firmware takes keys too."""
+        while not (log.exists() and PROMPT in log.read_bytes()):
+            if not self.child.isalive():
+                raise GuestFault(f"QEMU ended before the prompt: {self._drain()}")
+            if time.monotonic() > began + self.boot_timeout:
+                said = log.read_bytes()[-3000:] if log.exists() else b""
+                raise GuestFault(f"no prompt in {self.boot_timeout} s: {said}")
+            time.sleep(0.005)  # a file says nothing by itself
 
     def _tail(self):
         text = (self.child.before or b"").decode(errors="replace")
