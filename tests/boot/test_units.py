@@ -1,7 +1,8 @@
 """The unit tests of tests/unit once more, inside the booted image: one test here a module.
 
-They are packed into a romfs with the runner below, compiled by the build's mpy-cross where
-that is there, and run in a guest of their own."""
+They are packed into one romfs with the runner below, compiled by the build's mpy-cross where that
+is there. A guest takes one module after the other, with a soft reset between them; after a
+failure the next one gets a new guest."""
 
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from barewire import romfs
+from barewire.guest import Guest
 
 pytestmark = pytest.mark.boot
 
@@ -41,9 +43,9 @@ def run(name):
 _IMPORT = re.compile(r"^\s*(?:from|import) (tests(?:\.\w+)+)", re.MULTILINE)
 
 
-def _tree(module):
-    """The romfs's tree for one test module: the runner, the module and what it imports of tests."""
-    tree, waiting = {"unit_runner.py": RUNNER.encode()}, [module]
+def _tree():
+    """The romfs's tree: the runner, the modules and what they import of tests."""
+    tree, waiting = {"unit_runner.py": RUNNER.encode()}, [*MODULES]
     while waiting:
         path = waiting.pop()
         below = tree
@@ -59,14 +61,52 @@ def _tree(module):
     return tree
 
 
+class Guests:
+    """A guest for each platform, kept from one module to the next."""
+
+    def __init__(self, folder):
+        self.folder, self.idle, self.made = folder, {}, 0
+        self.app = folder / "app.romfs"
+        self.app.write_bytes(romfs.build(romfs.compile_tree(_tree(), folder, keep=())))
+
+    def run(self, platform, name):
+        """What the module `name` prints on `platform`; what QEMU finds wrong meanwhile fails."""
+        guest = self.idle.pop(platform.name, None)
+        if guest:
+            child = guest.friendly()
+            child.send("\x04")
+            child.expect_exact("soft reboot", timeout=60)
+            child.expect_exact(">>> ", timeout=60)
+        else:
+            self.made += 1
+            guest = Guest(
+                platform=platform, mem=128, initrd=self.app, append={"ip": "none"},
+                logs=self.folder / f"{platform}-{self.made}",
+            ).start()  # fmt: skip
+        try:
+            out = guest.exec(f"import unit_runner\nunit_runner.run({name!r})", timeout=300)
+            last = out.strip().splitlines()[-1]
+            print(last)
+            assert last.endswith(" 0 failed") and not last.startswith("0 passed"), out
+            assert not guest.guest_errors()
+        except BaseException:
+            guest.kill()
+            raise
+        self.idle[platform.name] = guest
+
+    def close(self):
+        for guest in self.idle.values():
+            guest.close()
+
+
+@pytest.fixture(scope="module")
+def guests(tmp_path_factory):
+    made = Guests(tmp_path_factory.mktemp("units"))
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("module", MODULES, ids=[str(m.relative_to(UNIT)) for m in MODULES])
-@pytest.mark.timeout(240)
-def test_unit(rig, artifacts, module):
-    app = artifacts / "app.romfs"
-    app.write_bytes(romfs.build(romfs.compile_tree(_tree(module), artifacts, keep=())))
-    guest = rig.guest(mem=128, initrd=app, append={"ip": "none"})
-    name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
-    out = guest.exec(f"import unit_runner\nunit_runner.run({name!r})", timeout=200)
-    last = out.strip().splitlines()[-1]
-    print(last)
-    assert last.endswith(" 0 failed") and not last.startswith("0 passed"), out
+@pytest.mark.timeout(400)
+def test_unit(guests, platform, module):
+    guests.run(platform, ".".join(module.relative_to(ROOT).with_suffix("").parts))
