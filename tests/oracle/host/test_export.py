@@ -1,9 +1,13 @@
-"""`barewire export`, held against what others publish: libvirt's schema, KubeVirt's types."""
+"""`barewire export`, held against what others publish: libvirt's schema, KubeVirt's types, the
+models of Nomad's jobs by which Airflow submits them."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 
+import pydantic
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +16,7 @@ from barewire.paths import build_dir
 
 TYPES = "@kubevirt-ui-ext/kubevirt-api@1.7.0"  # from KubeVirt's OpenAPI description
 COMPILER = "typescript@5.9.3"
+MODELS = "apache-airflow-providers-nomad==0.0.7"
 
 
 def export(*arguments):
@@ -76,15 +81,49 @@ def test_kubevirts_published_types_accept_the_replica_set(images, compiler):
     assert "replicaz" in wrong(compiler, "wrong", text.replace('"replicas"', '"replicaz"'))
 
 
-def test_nomads_job(images):
-    """No schema of Nomad's could be had: what its documentation requires, key by key."""
+@pytest.fixture(scope="session")
+def nomad():
+    """Airflow's models of what Nomad takes, without Airflow; installed once by pip."""
+    folder = build_dir() / "nomad"
+    path = folder / "airflow" / "providers" / "nomad" / "models.py"
+    if not path.exists():
+        argv = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder]
+        done = subprocess.run([*argv, MODELS], capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr[-2000:]
+    spec = importlib.util.spec_from_file_location("nomad_models", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_published_models_accept_nomads_job(images, nomad):
+    """HashiCorp publishes no schema in Debian, PyPI or npm; this is the nearest."""
     text = export("--nomad", "--image", images / "a.elf", "--count", 100, "--append", "ip=dhcp",
                   "--initrd", images / "a.romfs", "-m", 16)  # fmt: skip
+    model = nomad.NomadJobModel.model_validate_json(text)
+    (group,) = model.Job.TaskGroups
+    (task,) = group.Tasks
+    # The models let keys pass that they do not know, so a word misspelled would be one of these.
+    unknown = {"job": model.Job, "group": group, "task": task, "resources": task.Resources}
+    assert {what: set(m.model_extra) for what, m in unknown.items()} == {
+        "job": {"Datacenters"}, "group": set(), "task": {"Artifacts"}, "resources": set(),
+    }  # fmt: skip
+    assert set(task.Config.model_extra) == {"image_path", "accelerator"}  # the task driver's own
+    assert (model.Job.ID, model.Job.Type.value, group.Count) == ("barewire", "service", 100)
+    # That they can say no.
+    for right, bad in (('"service"', '"servise"'), ('"Driver"', '"Drivar"'), ("100,", '"x",')):
+        assert right in text
+        with pytest.raises(pydantic.ValidationError):
+            nomad.NomadJobModel.model_validate_json(text.replace(right, bad))
+
+
+def test_nomads_job(images):
+    """What no model says: Nomad's documentation, key by key."""
+    text = export("--nomad", "--image", images / "a.elf", "--append", "ip=dhcp",
+                  "--initrd", images / "a.romfs")  # fmt: skip
     job = json.loads(text)["Job"]
-    (group,) = job["TaskGroups"]
-    (task,) = group["Tasks"]
-    assert (job["ID"], job["Type"], job["Datacenters"]) == ("barewire", "service", ["*"])
-    assert group["Count"] == 100 and task["Driver"] == "qemu"
+    task = job["TaskGroups"][0]["Tasks"][0]
+    assert job["Datacenters"] == ["*"] and task["Driver"] == "qemu"
     assert task["Config"]["image_path"] == "local/a.elf"
     assert [a["RelativeDest"] for a in task["Artifacts"]] == ["local/", "local/"]
     arguments = task["Config"]["args"]
