@@ -188,6 +188,7 @@ def rig(request, artifacts, platform):
     wrong = made.close()
     # After a failure of the test itself what QEMU or a capture shows is a consequence.
     if wrong and not request.node.stash.get(_failed, False):
+        request.node.stash[_failed] = True  # what shows it is kept
         pytest.fail("\n".join(wrong), pytrace=False)
 
 
