@@ -319,8 +319,14 @@ def check_by_construct(path, macs):
     return found
 
 
-# What Linux writes where it completes a TCP checksum that comes to 0: to a receiver the same sum.
+# What Linux, and QEMU for its e1000s, write where they complete a TCP checksum that comes to 0: to
+# a receiver the same sum. tshark's other remarks on the frame, such as a request's line, follow.
 _MANGLED = "TCP Checksum 0xffff instead of 0x0000 (see RFC 1624)"
+
+
+def _only_mangled(remarks):
+    rest = remarks.replace(_MANGLED, "", 1)
+    return rest != remarks and "hecksum" not in rest and "alformed" not in rest
 
 
 def check_by_tshark(path, macs):
@@ -341,7 +347,7 @@ def check_by_tshark(path, macs):
     return [
         (int(number), "tshark: " + text)
         for number, text in rows
-        if text.rpartition("\t")[2] != _MANGLED
+        if not _only_mangled(text.rpartition("\t")[2])
     ]
 
 

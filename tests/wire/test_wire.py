@@ -81,6 +81,21 @@ def test_tshark_sees_tcp_and_icmp_sums_and_malformed(tmp_path):
     assert {n for n, _ in check.check_by_tshark(path, [MAC])} >= {1, 2, 3}
 
 
+def test_a_sum_of_zero_completed_by_a_card(tmp_path):
+    """0xffff for 0 in TCP is the doing of Linux and QEMU; another mistake in the frame is not."""
+
+    def frame(ack):
+        segment = frames.tcp(40000, 80, "ack", ack=ack, payload=b"GET / HTTP/1.1\r\n\r\n")
+        return frames.ethernet(frames.ipv4("tcp", segment), "ipv4")
+
+    plain = frame(0)
+    mangled = bytearray(frame(int.from_bytes(plain[50:52], "big")))
+    assert mangled[50:52] == b"\xff\xff"
+    assert check.check_capture(_capture(tmp_path, bytes(mangled)), [MAC]) == []
+    mangled[14 + 10] ^= 1  # IPv4's checksum
+    assert check.check_by_tshark(_capture(tmp_path, bytes(mangled)), [MAC])
+
+
 def test_only_the_named_senders_count(tmp_path):
     frame = bytearray(frames.valid()["udp"])
     frame[-1] ^= 1
