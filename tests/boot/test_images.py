@@ -1,5 +1,6 @@
 """The images of images/: httpd built and booted in every form, programs over the default one."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -25,17 +26,6 @@ def packed(name, folder, **more):
     return path
 
 
-@pytest.fixture(scope="module")
-def httpd():
-    """build/httpd, made by `make image IMAGE=httpd`."""
-    argv = ["make", "--no-print-directory", "image", "IMAGE=httpd"]
-    done = subprocess.run(argv, cwd=root(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for end in ("elf", "iso", "raw", "qcow2"):
-        assert f"build/httpd/barewire.{end}" in done.stdout
-    return root() / "build" / "httpd"
-
-
 class File(Platform):
     """Boots from a file as it is."""
 
@@ -48,52 +38,68 @@ class File(Platform):
 
 
 BIOS, UEFI = PLATFORMS["q35"], PLATFORMS["q35-disk-ovmf"]
-
-
 WAYS = ["elf", "iso-bios", "qcow2-bios", "iso-uefi", "raw-uefi", "stick-bios"]
+ALL = "BAREWIRE_SLOW" in os.environ  # `make test-images`: every image in every way
+every_way = pytest.mark.parametrize("way", WAYS if ALL else WAYS[:1])
+
+
+@functools.cache
+def made(name, formats):
+    """The folder of what `make image IMAGE=name` makes."""
+    argv = ["make", "--no-print-directory", "image", f"IMAGE={name}", f"FORMATS={formats}"]
+    done = subprocess.run(argv, cwd=root(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = "build" if name == "repl" else f"build/{name}"
+    for end in ("elf", "iso", "raw", "qcow2") if "iso" in formats else ("elf",):
+        assert f"{folder}/barewire.{end}" in done.stdout
+    return root() / folder
+
+
+def built(name, way, media=ALL):
+    """The image, started in this way and without a command line: the frozen one counts."""
+    folder = made(name, "elf iso disk" if media else "elf")
+    kind, _, firmware = way.partition("-")
+    path = folder / f"barewire.{'iso' if kind == 'stick' else kind}"
+    if kind == "elf":
+        app = folder / "app.romfs"
+        arguments = ["-kernel", str(path), *(["-initrd", str(app)] if app.exists() else [])]
+    elif kind == "iso":
+        arguments = ["-cdrom", str(path)]
+    else:
+        # Hybrid: the ISO is a disk's image too, for who copies it to a stick.
+        layout = "raw" if kind == "stick" else kind
+        drive = f"if=none,id=d,format={layout},read-only=on,file={path}"
+        arguments = ["-drive", drive, "-device", "virtio-blk-pci,drive=d"]
+    return File(UEFI if firmware == "uefi" else BIOS, *arguments)
+
+
+def address(guest):
+    """The IPv4 address that the boot prints."""
+    guest.child.expect(r"eth0 virtio-net \S+ ([\d.]+)/24", timeout=120)
+    return guest.child.match[1].decode()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_httpd_in_every_form(rig, lab, httpd, way):
-    kind, _, firmware = way.partition("-")
-    like = UEFI if firmware == "uefi" else BIOS
-    name = str(httpd / f"barewire.{'iso' if kind == 'stick' else kind}")
-    if kind == "elf":
-        arguments = ["-kernel", name, "-initrd", str(httpd / "app.romfs")]
-    elif kind == "iso":
-        arguments = ["-cdrom", name]
-    else:
-        # Hybrid: the ISO is a disk's image too, for who copies it to a stick.
-        layout = "raw" if kind == "stick" else kind
-        drive = f"if=none,id=d,format={layout},read-only=on,file={name}"
-        arguments = ["-drive", drive, "-device", "virtio-blk-pci,drive=d"]
-    guest = rig.guest(net=lab.tap(), platform=File(like, *arguments), prompt=False)
-    guest.child.expect(r"eth0 virtio-net \S+ ([\d.]+)/24", timeout=60)
-    ip = guest.child.match[1].decode()
+def test_httpd_in_every_form(rig, lab, way):
+    guest = rig.guest(net=lab.tap(), platform=built("httpd", way, media=True), prompt=False)
+    ip = address(guest)
     guest.child.expect_exact("httpd: serving /app/www on port 80", timeout=30)
     page = lab.gateway.run("curl", "-sSi", "--max-time", "20", f"http://{ip}/").stdout
     assert page.startswith("HTTP/1.1 200 OK") and "<h1>It serves</h1>" in page
     assert "Content-Type: text/html; charset=utf-8" in page
 
 
-def built(name):
-    """The ELF of `make image IMAGE=name`, started without a command line: the frozen one counts."""
-    argv = ["make", "--no-print-directory", "image", f"IMAGE={name}", "FORMATS=elf"]
-    done = subprocess.run(argv, cwd=root(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return File(BIOS, "-kernel", str(root() / "build" / name / "barewire.elf"))
-
-
 @pytest.mark.slow
-def test_router_as_it_is_built(rig):
+@every_way
+def test_router_as_it_is_built(rig, way):
     """images/router/cmdline frozen: forwarding, 192.168.77.1 inside, DHCP outside."""
     lab, inner = rig.lab(), rig.lab(servers=False, subnet="192.168.77.0/24")
     inner.gateway.ip_batch("addr flush dev eth0")
     host = inner.add_host("a", 10)
     host.ip_batch("route add default via 192.168.77.1")
     taps = [lab.tap(), inner.tap(mac="02:62:77:21:00:01")]
-    guest = rig.guest(net=taps, platform=built("router"))
+    guest = rig.guest(net=taps, platform=built("router", way))
     assert "0% packet loss" in host.run("ping", "-nc3", "-i.2", lab.gateway.ip).stdout
     page = host.run("curl", "-sS", "--max-time", "20", f"http://{lab.gateway.ip}/").stdout
     assert page == PAGE
@@ -102,28 +108,60 @@ def test_router_as_it_is_built(rig):
 
 
 @pytest.mark.slow
-def test_switch_as_it_is_built(rig):
+@every_way
+def test_switch_as_it_is_built(rig, way):
     """images/switch/cmdline frozen: two cards, one network, the switch's own address by DHCP."""
     lab, far = rig.lab(), rig.lab(servers=False)
     far.gateway.ip_batch("addr flush dev eth0")
     host = far.add_host("b", 11)
     host.ip_batch("link set eth0 address 02:62:77:aa:00:02")
     taps = [lab.tap(), far.tap(mac="02:62:77:21:00:01")]
-    guest = rig.guest(net=taps, platform=built("switch"))
+    guest = rig.guest(net=taps, platform=built("switch", way))
     assert " 0% packet loss" in host.run("ping", "-nc3", "-i.2", lab.gateway.ip).stdout
     page = host.run("curl", "-sS", "--max-time", "20", f"http://{lab.gateway.ip}/").stdout
     assert page == PAGE
     assert all(port["sent"] > 5 for port in guest.eval("stats()['ports']"))
 
 
+RETRY = ("--retry", "20", "--retry-connrefused", "--retry-delay", "1")
+
+
 @pytest.mark.slow
-def test_bench_as_it_is_built(rig, lab):
+@every_way
+def test_bench_as_it_is_built(rig, lab, way):
     """The servers of `make bench` run as the main program; port 80 answers."""
-    guest = rig.guest(net=lab.tap(), platform=built("bench"), prompt=False)
-    guest.child.expect(r"eth0 virtio-net \S+ ([\d.]+)/24", timeout=60)
-    url = f"http://{guest.child.match[1].decode()}:8000/"
-    retry = ("--retry", "20", "--retry-connrefused", "--retry-delay", "1")
-    assert curl(lab, *retry, url)
+    guest = rig.guest(net=lab.tap(), platform=built("bench", way), prompt=False)
+    assert curl(lab, *RETRY, f"http://{address(guest)}:8000/")
+
+
+more_images = pytest.mark.skipif(not ALL, reason="make test-images has these images in every way")
+
+
+@more_images
+@pytest.mark.parametrize("way", WAYS)
+def test_repl_in_every_form(rig, lab, way):
+    guest = rig.bridged(lab, platform=built("repl", way))
+    assert guest.eval("__import__('net').http.get('http://example.test/').text") == PAGE
+
+
+@more_images
+@pytest.mark.parametrize("way", WAYS)
+def test_dashboard_in_every_form(rig, lab, way):
+    guest = rig.guest(net=lab.tap(), platform=built("dashboard", way), prompt=False)
+    page = curl(lab, *RETRY, f"http://{address(guest)}/")
+    assert page.startswith("<!doctype html>") and "<title>Barewire" in page
+
+
+@more_images
+@pytest.mark.parametrize("way", WAYS)
+def test_resolver_in_every_form(rig, lab, way):
+    """It has no root servers here, and says so."""
+    guest = rig.guest(net=lab.tap(), platform=built("resolver", way), prompt=False)
+    ip = address(guest)
+    guest.child.expect_exact("resolver: UDP and TCP 53", timeout=60)
+    for how in ("+notcp", "+tcp"):
+        said = lab.gateway.run("dig", f"@{ip}", how, "+tries=1", "+time=30", "www.test").stdout
+        assert "status: SERVFAIL" in said, said
 
 
 def curl(lab, *options):
