@@ -136,13 +136,19 @@ def test_dashboard_in_a_browser(rig, artifacts, platform):
             await b.evaluate("$('name').value = 'example.test'; $('ask').requestSubmit()")
             await b.until("document.getElementById('dns').innerText.includes('example.test')")
             await b.until("/[.:]443/.test(document.getElementById('packets').innerText)")
-            colors = await b.evaluate(
-                "(() => { const c = document.getElementById('cwnd');"
-                "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
-                "let n = 0; for (let i = 0; i < d.length; i += 4)"
-                " if (d[i + 3] === 255 && Math.abs(d[i] - d[i + 2]) > 60) n++; return n; })()"
-            )
-            assert colors > 20, "nothing is plotted"
+            for canvas in ("cwnd", "rtt"):
+                colors = await b.evaluate(
+                    f"(() => {{ const c = $('{canvas}');"
+                    "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+                    "let n = 0; for (let i = 0; i < d.length; i += 4)"
+                    " if (d[i + 3] === 255 && Math.abs(d[i] - d[i + 2]) > 60) n++; return n; })()"
+                )
+                assert colors > 20, f"nothing is plotted of {canvas}"
+                # It moves.
+                await b.evaluate(f"then = $('{canvas}').toDataURL()")
+                await b.until(f"$('{canvas}').toDataURL() !== then")
+            for words in ("Heap: ", "Data of connections: "):
+                assert words in await b.evaluate("$('memory').innerText"), words
             protocols = {
                 e["params"]["response"]["protocol"]
                 for e in b.events

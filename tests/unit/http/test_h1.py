@@ -184,6 +184,47 @@ def test_refused():
         assert refused(data, step=1) or len(data) > 2000, why
 
 
+def test_every_state_takes_or_refuses_every_input():
+    """A machine in each state is given each input; the table says what comes out."""
+    R, N, E = "refused", "more", "end"
+    length = OK + b"Content-Length: "
+    inputs = (b"\r\n", b"\n", b"5\r\n", b" 200 OK\r\n", b": y\r\n", None)
+    table = (
+        #                                                   CRLF LF 5  text field end
+        ("start", b"",                                       (R, R, R, R, R, R)),
+        ("in the status line", b"HTTP/1.1",                  (R, R, R, N, R, R)),
+        ("in a field", OK + b"X",                            (R, R, R, R, N, R)),
+        ("after a 100", b"HTTP/1.1 100 C\r\n\r\n",           (R, R, R, R, R, R)),
+        ("in a length", length + b"9\r\n\r\nab",             (N, N, N, E, N, R)),
+        ("until the close", OK + b"\r\nab",                  (N, N, N, N, N, E)),
+        ("chunk size", CHUNKS,                               (R, R, N, R, R, R)),
+        ("in a chunk", CHUNKS + b"9\r\nab",                  (N, N, N, N, N, R)),
+        ("end of a chunk", CHUNKS + b"2\r\nab",              (N, R, R, R, R, R)),
+        ("trailers", CHUNKS + b"0\r\n",                      (E, R, R, R, R, R)),
+        ("in a trailer", CHUNKS + b"0\r\nX",                 (R, R, R, R, N, R)),
+        ("done", length + b"0\r\n\r\n",                      (E, E, E, E, E, E)),
+    )  # fmt: skip
+    for state, before, row in table:
+        for data, want in zip(inputs, row):
+            p = h1.Response("GET")
+            p.receive(before)
+            while p.next_event() not in (NEED_DATA, END):
+                pass
+            if data is None:
+                p.receive_eof()
+            else:
+                p.receive(data)
+            try:
+                while True:
+                    event = p.next_event()
+                    if event in (END, NEED_DATA):
+                        break
+                got = E if event == END else N
+            except ProtocolError:
+                got = R
+            assert got == want, (state, data, got)
+
+
 def test_bounds_that_hold():
     assert not refused(OK + b"A: b\r\n" * 99 + b"Content-Length: 0\r\n\r\n")
     assert not refused(OK + b"A: " + b"b" * 8000 + b"\r\nContent-Length: 0\r\n\r\n")

@@ -158,6 +158,57 @@ def test_state_table():
             assert what == want, (st.NAMES[state], name, what)
 
 
+def reach_client(state):
+    """A client whose stream 1 is in a state."""
+    c = begun(True)
+    if state == st.IDLE:
+        return c
+    s = c.request(GET, state in (st.HALF_LOCAL, st.CLOSED))
+    if state in (st.HALF_REMOTE, st.CLOSED):
+        c.receive(headers(1, OK, True))
+        drain(c)
+    c.data_to_send()
+    assert s.state == state
+    return c
+
+
+def test_state_table_of_a_client():
+    P, C, F = frames.PROTOCOL_ERROR, frames.STREAM_CLOSED, "reset"
+    inputs = (
+        ("HEADERS", headers(1, OK)),
+        ("HEADERS end", headers(1, OK, True)),
+        ("103", headers(1, [(":status", "103")])),
+        ("DATA", frame(frames.DATA, 0, 1, b"x")),
+        ("RST", frame(frames.RST_STREAM, 0, 1, u32(8))),
+        ("WINDOW", frame(frames.WINDOW_UPDATE, 0, 1, u32(1))),
+        ("PRIORITY", frame(frames.PRIORITY, 0, 1, bytes(5))),
+        ("CONTINUATION", frame(frames.CONTINUATION, frames.END_HEADERS, 1)),
+        ("PUSH", frame(frames.PUSH_PROMISE, frames.END_HEADERS, 1, u32(2))),
+    )
+    fine = "fine"
+    table = {
+        #                HEADERS  end   103   DATA  RST   WIN   PRIO  CONT  PUSH
+        st.IDLE:        (P,       P,    P,    P,    P,    P,    fine, P,    P),
+        st.OPEN:        (fine,    fine, fine, F,    F,    fine, fine, P,    P),
+        st.HALF_LOCAL:  (fine,    fine, fine, F,    F,    fine, fine, P,    P),
+        st.HALF_REMOTE: (F,       F,    F,    F,    F,    fine, fine, P,    P),
+        st.CLOSED:      (C,       C,    C,    C,    fine, fine, fine, P,    P),
+    }  # fmt: skip
+    for state in table:
+        for (name, data), want in zip(inputs, table[state]):
+            for step in (len(data), 1):
+                c = reach_client(state)
+                try:
+                    got = []
+                    for i in range(0, len(data), step):
+                        c.receive(data[i : i + step])
+                        got += drain(c)
+                    what = F if got and got[-1].kind == events.RESET else fine
+                except ProtocolError as e:
+                    what = e.code
+                assert what == want, (st.NAMES[state], name, what)
+
+
 def test_own_mistakes():
     """What the table calls a mistake raises ValueError and sends nothing."""
     for state, what, fine in (

@@ -169,47 +169,60 @@ def test_faults():
         assert e.code == P
 
 
+MESSAGE = 9  # open, with a message begun
+
+
 def test_states_and_inputs():
-    """Every state, every frame: what comes out, and the state then."""
-    inputs = (
-        ("text", frame(FIN | TEXT, b"a")), ("ping", frame(FIN | PING, b"a")),
-        ("pong", frame(FIN | PONG, b"a")), ("close", frame(FIN | CLOSE, b"\x03\xe8")),
-        ("eof", None),
-    )  # fmt: skip
-    closed = (CLOSE, (1000, ""))
-    lost = (CLOSE, (1006, ""))
-    table = {
-        OPEN: (
-            ([(TEXT, "a")], OPEN, b""),
-            ([(PING, b"a")], OPEN, b"\x8a\x01a"),
-            ([(PONG, b"a")], OPEN, b""),
-            ([closed], CLOSED, b"\x88\x02\x03\xe8"),
-            ([lost], CLOSED, b""),
-        ),
-        CLOSING: (
-            ([], CLOSING, b""),
-            ([(PING, b"a")], CLOSING, b""),
-            ([(PONG, b"a")], CLOSING, b""),
-            ([closed], CLOSED, b""),
-            ([lost], CLOSED, b""),
-        ),
-        CLOSED: (([], CLOSED, b""),) * 5,
-    }
-    for state in table:
-        for (name, data), (out, new, sent) in zip(inputs, table[state]):
-            c = Connection(False, rng)
-            if state != OPEN:
-                c.close()
-            if state == CLOSED:
-                c.receive(frame(FIN | CLOSE))
-                drain(c)
-            c.data_to_send()
-            if data is None:
-                c.receive_eof()
-            else:
-                c.receive(data)
-            got = drain(c)
-            assert (got, c.state, bytes(c.data_to_send())) == (out, new, sent), (state, name)
+    """Every state, every frame, either end: what comes out, the state then, what is answered."""
+    mask = rng(4)
+    for client, theirs, own in ((False, mask, None), (True, None, mask)):
+        inputs = (
+            ("text", frame(FIN | TEXT, b"a", theirs)), ("begin", frame(BINARY, b"a", theirs)),
+            ("continue", frame(0, b"b", theirs)), ("end", frame(FIN, b"c", theirs)),
+            ("ping", frame(FIN | PING, b"a", theirs)), ("pong", frame(FIN | PONG, b"a", theirs)),
+            ("close", frame(FIN | CLOSE, b"\x03\xe8", theirs)), ("eof", None),
+        )  # fmt: skip
+        ping, pong = [(PING, b"a")], [(PONG, b"a")]
+        closed = ([(CLOSE, (1000, ""))], CLOSED)
+        lost = ([(CLOSE, (1006, ""))], CLOSED, b"")
+        answer, bye = frame(FIN | PONG, b"a", own), frame(FIN | CLOSE, b"\x03\xe8", own)
+        quiet = ([], CLOSING, b"")
+        table = {
+            OPEN: (
+                ([(TEXT, "a")], OPEN, b""), ([], OPEN, b""), P, P,
+                (ping, OPEN, answer), (pong, OPEN, b""), (*closed, bye), lost,
+            ),
+            MESSAGE: (
+                P, P, ([], OPEN, b""), ([(BINARY, b"-c")], OPEN, b""),
+                (ping, OPEN, answer), (pong, OPEN, b""), (*closed, bye), lost,
+            ),
+            CLOSING: (
+                quiet, quiet, P, P,
+                (ping, CLOSING, b""), (pong, CLOSING, b""), (*closed, b""), lost,
+            ),
+            CLOSED: (([], CLOSED, b""),) * 8,
+        }  # fmt: skip
+        for state in table:
+            for (name, data), want in zip(inputs, table[state]):
+                c = Connection(client, rng)
+                if state == MESSAGE:
+                    c.receive(frame(BINARY, b"-", theirs))
+                    assert drain(c) == []
+                elif state != OPEN:
+                    c.close()
+                if state == CLOSED:
+                    c.receive(frame(FIN | CLOSE, b"", theirs))
+                    drain(c)
+                c.data_to_send()
+                try:
+                    if data is None:
+                        c.receive_eof()
+                    else:
+                        c.receive(data)
+                    got = (drain(c), c.state, bytes(c.data_to_send()))
+                except ProtocolError as e:
+                    got = e.code
+                assert got == want, (client, state, name, got)
 
 
 def test_closing():
