@@ -129,4 +129,44 @@ def fleet(place):
                    env={**os.environ, "PYTHONPATH": "host"})  # fmt: skip
 
 
-PAGES = {"docs/cli.md": command_line, "docs/deploy.md": fleet, "docs/dns.md": names}
+def web(place):
+    """docs/http.md: tests/boot/http_app.py on Hypercorn at 8443, tinyproxy at 3128, files for a
+    server of the page."""
+    bridge(place)
+    host, folder = place.host, place.folder
+    www = folder / "www"
+    www.mkdir()
+    (www / "body.bin").write_bytes(bytes(200_000))
+    env = {**os.environ, "WWW": str(www), "PYTHONPATH": str(root())}
+
+    def listens(port):
+        def ready():
+            try:
+                host.connect((host.ip, port), timeout=1).close()
+                return True
+            except OSError:
+                return False
+
+        return ready
+
+    argv = [sys.executable, "-m", "hypercorn", "tests.boot.http_app:app", "--bind",
+            f"{host.ip}:8443", "--certfile", folder / "cert.pem", "--keyfile", folder / "key.pem"]
+    services.Service(host, "hypercorn", ["env", *(f"{k}={v}" for k, v in env.items()), *argv],
+                     listens(8443), 60)  # fmt: skip
+    conf, hosts = folder / "tinyproxy.conf", folder / "hosts"
+    conf.write_text(
+        f"Port 3128\nListen {host.ip}\nTimeout 60\nAllow 0.0.0.0/0\nBasicAuth me pw\n"
+    )
+    hosts.write_text(f"127.0.0.1 localhost\n{host.ip} {DOMAIN}\n")
+    as_there = 'mount --bind "$0" /etc/hosts && exec tinyproxy -d -c "$1"'
+    services.Service(host, "tinyproxy", ["unshare", "-m", "sh", "-c", as_there, hosts, conf],
+                     listens(3128), 60)  # fmt: skip
+    place.files = {"www/page.txt": "0123456789\n"}
+    for name in ("cert.pem", "key.pem", "root.pem"):
+        place.files[name] = (folder / name).read_text()
+
+
+PAGES = {
+    "docs/cli.md": command_line, "docs/deploy.md": fleet, "docs/dns.md": names,
+    "docs/http.md": web,
+}  # fmt: skip
