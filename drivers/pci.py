@@ -90,6 +90,10 @@ class Function:
         self.hw.outl(_ADDRESS, self._base | off & 0xFC)
         self.hw.outw(_DATA + (off & 2), v)
 
+    def write8(self, off, v):
+        self.hw.outl(_ADDRESS, self._base | off & 0xFC)
+        self.hw.outb(_DATA + (off & 3), v)
+
     def gone(self):
         """Whether nothing answers here any more."""
         return self.read16(0) == 0xFFFF

@@ -112,6 +112,7 @@ FUN0(dma_left) { return INT(dma_end - dma_next); }
 // ---- events: an interrupt schedules one node, whose callback calls Python's handler ----
 
 static mp_sched_node_t event_node;
+static bool event_running;
 static uint32_t events_seen;    // of hal_events, when the program last looked
 
 static void call_protected(mp_obj_t fn) {
@@ -128,10 +129,27 @@ static void call_protected(mp_obj_t fn) {
 // stays pending until it has returned.
 static void event_run(mp_sched_node_t *node) {
     (void)node;
+    event_running = true;
     if (MP_STATE_PORT(hw_event_fn) != MP_OBJ_NULL) {
         call_protected(MP_STATE_PORT(hw_event_fn));
     }
+    event_running = false;
     hal_events++;
+}
+
+// A scheduled function of Python's (a timer's, a socket's handler) waits: the scheduler is
+// locked until it returns, so what is due is run here. There is no other node than ours.
+static void event_run_in_callback(void) {
+    irq_off();
+    bool due = MP_STATE_VM(sched_state) < 0 && event_node.callback != NULL && !event_running;
+    if (due) {
+        event_node.callback = NULL;
+        MP_STATE_VM(sched_head) = MP_STATE_VM(sched_tail) = NULL;
+    }
+    irq_on();
+    if (due) {
+        event_run(&event_node);
+    }
 }
 
 void hw_event_post(void) {
@@ -162,6 +180,7 @@ DO1(wait, until_in) {
     uint64_t until = get_time(until_in);
     for (;;) {
         hal_poll();
+        event_run_in_callback();
         if (hal_events != events_seen || (until != NEVER && now_us() >= until)) {
             break;
         }
@@ -334,7 +353,7 @@ void hw_start(uint8_t *arena, uint8_t *arena_end) {
     memset(&event_node, 0, sizeof(event_node));
     MP_STATE_VM(sched_head) = MP_STATE_VM(sched_tail) = NULL;
     MP_STATE_PORT(hw_event_fn) = MP_STATE_PORT(hw_reset_fn) = MP_OBJ_NULL;
-    hal_atomic = hal_deferred = 0;
+    hal_atomic = hal_deferred = event_running = 0;
 }
 
 // What sys.atexit and hw.at_reset named is called once.

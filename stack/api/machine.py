@@ -3,8 +3,8 @@
 Disks: `disks()` are the volumes by name, `format_disk(name)` makes a file system anew.
 fw_cfg: `fw_cfg()` names the files that QEMU hands over, `fw_cfg(name)` reads one.
 
-The watchdog is a timer of the stack's: it resets a machine whose program has stopped feeding it,
-not one whose stack hangs.
+The watchdog is QEMU's i6300esb where there is one. Else it is a timer of the stack's, which resets
+a machine whose program has stopped feeding it, not one whose stack hangs.
 
 Not implemented: pins and buses (there are none), sleep modes that save more than halting does.
 """
@@ -32,8 +32,19 @@ mem16 = hw.mem16
 mem32 = hw.mem32
 
 
+def _watchdog():
+    """The watchdog card, or None."""
+    from drivers import i6300esb
+
+    devices = _runtime.current().devices
+    return i6300esb.find(devices.at) if devices is not None else None
+
+
 def reset():
     """Reset the machine as its button would."""
+    card = _watchdog()
+    if card is not None:
+        card.forget()
     hw.reset()
 
 
@@ -45,7 +56,9 @@ def soft_reset():
 
 
 def reset_cause():
-    return PWRON_RESET
+    """WDT_RESET after a reset by the watchdog card; else PWRON_RESET."""
+    card = _watchdog()
+    return WDT_RESET if card is not None and card.has_reset() else PWRON_RESET
 
 
 def bootloader(timeout=None):
@@ -270,9 +283,18 @@ class WDT:
         self.timer_at = 0
         self.timer_index = -1
         self._timeout_us = timeout * 1000
-        self.feed()
+        self._card = card = _watchdog()
+        if card is not None:
+            if timeout > card.max_ms:
+                raise ValueError("WDT timeout too long")
+            card.start(timeout)
+        else:
+            self.feed()
 
     def feed(self):
+        if self._card is not None:
+            self._card.feed()
+            return
         rt = _runtime.current()
         rt.lock()
         try:

@@ -196,3 +196,38 @@ def test_more_of_the_command_line_from_fw_cfg(rig):
     extra = ["-fw_cfg", "name=opt/org.barewire/cmdline,string=ip=10.0.2.77/24 colour=blue"]
     guest = rig.guest(net=UserNet(restrict=True), extra=extra)
     assert b"10.0.2.77/24" in guest.child.before and b"colour" in guest.child.before
+
+
+# ---- the watchdog ----
+
+
+def test_the_watchdog_resets_a_machine_whose_interpreter_hangs(rig, platform):
+    """Interrupts off, the CPU halted: no code of ours could run. And not one that is fed."""
+    if platform.bus != "pci":
+        pytest.skip("no PCI, so no i6300esb")
+    extra = ["-device", "i6300esb", "-action", "reboot=reset"]
+    guest = rig.guest(extra=extra, append=OFFLINE)
+    machine = "__import__('machine')"
+    assert guest.eval(f"{machine}.reset_cause() == {machine}.PWRON_RESET")
+    running = guest.run_async("""
+import hw, machine, time
+w = machine.WDT(timeout=3000)
+began = time.ticks_ms()
+while time.ticks_diff(time.ticks_ms(), began) < 9000:
+    w.feed()
+    time.sleep_ms(20)
+print("fed")
+hang = hw.exec(b"\\xfa\\xf4\\xeb\\xfd")  # cli; hlt; jmp to the hlt
+hw.call(hang)
+""", timeout=300)  # fmt: skip
+    running.expect("fed", 300)
+    # It starts anew, by itself.
+    guest.child.expect_exact("MicroPython v1.25", timeout=300)
+    guest.child.expect_exact(">>> ", timeout=300)
+    guest.friendly()  # the raw prompt went with the reset
+    assert guest.eval(f"{machine}.reset_cause() == {machine}.WDT_RESET")
+    guest.exec("import machine")
+    guest.friendly().send("machine.reset()\r")
+    guest.child.expect_exact("MicroPython v1.25", timeout=300)
+    guest.child.expect_exact(">>> ", timeout=300)
+    assert guest.eval(f"{machine}.reset_cause() == {machine}.PWRON_RESET")

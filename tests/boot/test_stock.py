@@ -241,6 +241,46 @@ print("taken", len(taken))
         s.close()
     running.expect("taken 5")
     running.wait()
+    # A handler may wait for what has not come yet, as on a board; a timer's callback too.
+    running = guest.run_async("""
+import machine, socket, time
+heard = []
+def handler(listener):
+    s, peer = listener.accept()
+    print("accepted")
+    s.settimeout(60)
+    heard.append(s.readline())
+    s.write(b"echo " + heard[0])
+    s.close()
+l = socket.socket()
+l.bind(("0.0.0.0", 98))
+l.listen(8)
+l.setsockopt(socket.SOL_SOCKET, 20, handler)
+print("ready")
+while not heard:
+    time.sleep_ms(5)
+l.close()
+def callback(t):
+    s = socket.socket()
+    s.connect((GW, 97))
+    heard.append(s.readline())
+    s.close()
+t = machine.Timer(-1, mode=machine.Timer.ONE_SHOT, period=1, callback=callback)
+while len(heard) < 2:
+    time.sleep_ms(5)
+print(heard)
+""".replace("GW", repr(town.gateway.ip)), timeout=120)  # fmt: skip
+    running.expect("ready")
+    with town.gateway.listen((town.gateway.ip, 97), timeout=120) as listener:
+        with town.gateway.connect((guest.ip, 98), timeout=30) as s:
+            running.expect("accepted")
+            s.sendall(b"late\n")
+            s.settimeout(120)
+            assert s.recv(100) == b"echo late\n"
+        with listener.accept()[0] as s:
+            s.sendall(b"by a timer\n")
+            running.wait()
+    assert running.output.split("\n")[-2] == "[b'late\\n', b'by a timer\\n']"
     assert guest.exec("""
 import machine, time
 ran = []
