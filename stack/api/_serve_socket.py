@@ -2,7 +2,10 @@
 
 MicroPython's own Stream loses bytes that one task writes while another drains, and waits in
 a poller. Here the connection's wake puts the task that waits for it into asyncio's queue, and
-what several connections write in a row leaves together.
+what several connections write in a row leaves together. A task that would wait while nobody
+else has anything to do waits where it is, without a turn of asyncio's loop. TLS handshakes,
+milliseconds of computing each, are done one by one: between two of them all that is ready has
+its turn, so a request waits for one of them and not for all.
 Not implemented: half-closed connections; a client that shuts down its side has gone.
 """
 
@@ -15,11 +18,45 @@ from micropython import const
 
 from stack.core import errors
 from stack.core.errors import POLLHUP
+from stack.core.timers import NEVER
 from stack.transport.tcp.states import ESTABLISHED
 
 _PIECE = const(8192)
 # What is written while other tasks are ready to run waits for them so long, at most.
 _LATER_US = const(2000)
+
+
+class _Turns:
+    """Whose handshake it is: the first task of those that ask, until it is through."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def remove(self, task):
+        """A task that waits here is cancelled."""
+        self.tasks.remove(task)
+
+    def take(self):
+        """Steps to await one's turn."""
+        t = core.cur_task
+        self.tasks.append(t)
+        if len(self.tasks) > 1:
+            t.data = self
+            try:
+                yield
+            except BaseException:
+                if self.tasks and self.tasks[0] is t:  # cancelled after its turn had come
+                    self.give()
+                raise
+
+    def give(self):
+        """After all that is ready now, the next."""
+        self.tasks.pop(0)
+        if self.tasks:
+            core._task_queue.push(self.tasks[0])
+
+
+_turns = _Turns()
 
 
 class SocketStream:
@@ -35,6 +72,8 @@ class SocketStream:
         self._reader = self._writer = None  # tasks that wait
         self._rung = True  # something has happened since there was last nothing to read
         self._below = getattr(e, "_below", e)  # TLS's connection
+        self._ring = getattr(e, "rcv", None)  # where TCP has its bytes; None over TLS
+        self._shaking = self._below is not e  # TLS's handshake is not done
         self._queue = core._task_queue
         self._poller = core._io_queue.poller
         if e is not None:
@@ -64,38 +103,117 @@ class SocketStream:
     def read(self):
         """Steps to await: bytes as soon as there are some, b"" at the end."""
         rt = self._rt
+        alone = 0
         while self._sock is not None:
+            if self._shaking:
+                yield from self._shake()
             rt.lock()
             try:
                 if self._rung:
                     self._rung = False
                     e = self._ep
                     now = rt.now()
-                    got = e.recv_into(rt.scratch, 0, _PIECE, now)
+                    ring = self._ring
+                    if ring is None:
+                        got = e.recv_into(rt.scratch, 0, _PIECE, now)
+                        data = None
+                    else:
+                        got = ring.tail - ring.head
+                        at = ring.head & ring.size - 1
+                        if got > _PIECE or at + got > ring.size:
+                            got = e.recv_into(rt.scratch, 0, _PIECE, now)
+                            data = None
+                        elif got:
+                            data = bytes(ring.buf[at : at + got])
+                            e.recv_into(None, 0, got, now)
                     if got:
                         below = self._below
                         if (
                             got == _PIECE
                             or below.state != ESTABLISHED  # its end is told by no wake any more
-                            or (e is not below and e.more())
+                            or (ring is None and e.more())
                         ):
                             self._rung = True
                         if below.ready:
                             self._send_soon(rt, now)
-                        return bytes(rt.scratch_view[:got])
+                        return bytes(rt.scratch_view[:got]) if data is None else data
                     if e.eof() or e.error or e.events() & POLLHUP:
                         self._rung = True
                         return b""
                 # Under the lock: nothing comes between the look and the wait for it.
-                t = core.cur_task
-                t.data = self
-                self._reader = t
+                if alone or rt.put_off:
+                    alone = 0  # something else has happened, or others are at work
+                else:
+                    alone = self._alone(rt)
+                if not alone:
+                    t = core.cur_task
+                    t.data = self
+                    self._reader = t
             except OSError:
                 return b""
             finally:
                 rt.unlock()
-            yield
+            if alone:
+                rt.wait(alone)
+            else:
+                yield
         return b""
+
+    def _alone(self, rt):
+        """Until when nobody has anything to do, as far as is known; 0: somebody has. What
+        asyncio's loop finds out by way of select (select.poll._wait)."""
+        p = self._poller
+        if p.stirred or p._woken is not None or p._others:
+            return 0
+        t = self._queue.peek()
+        if t is None:
+            return NEVER
+        ms = ticks_diff(t.ph_key, ticks_ms())
+        return rt.now() + ms * 1000 if ms > 0 else 0
+
+    def _shake(self):
+        """Steps: TLS's handshake as far as it goes with what has come."""
+        while self._sock is not None:
+            if self._rung:
+                yield from _turns.take()
+                try:
+                    if self._sock is not None and self._handshake():
+                        return
+                    t = core.cur_task
+                    self._queue.push(t)  # behind all that is ready
+                    yield
+                finally:
+                    _turns.give()
+            rt = self._rt
+            rt.lock()
+            try:
+                waits = not self._rung
+                if waits:
+                    t = core.cur_task
+                    t.data = self
+                    self._reader = t
+            finally:
+                rt.unlock()
+            if waits:
+                yield
+
+    def _handshake(self):
+        """Take in what has come; True when the handshake is over, one way or the other."""
+        rt = self._rt
+        e = self._ep
+        rt.lock()
+        try:
+            self._rung = False
+            e.handshake(rt.now())
+            over = e.machine.connected or e.eof() or e.events() & POLLHUP
+        except OSError:
+            over = True
+        finally:
+            rt.unlock()
+        if over:
+            self._shaking = False
+            self._rung = True  # there may be data behind it, and there is what went wrong
+        return over
 
     def _put(self, data):
         """How many bytes of data the connection takes. OSError."""
