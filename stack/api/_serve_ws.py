@@ -16,15 +16,16 @@ import os
 
 from micropython import const
 
-from stack.api.httpd import HttpError
+from stack.api._ws import Base, awaited
+from stack.api.httpd import MICROPYTHON, HttpError
 from stack.core.errors import ProtocolError
+from stack.core.timers import NEVER
 from stack.http.h2.stream import CLOSED
 from stack.ws import handshake
-from stack.ws.connection import OPEN, Connection
-from stack.ws.frames import BINARY, CLOSE, GOING_AWAY, TEXT
+from stack.ws.connection import Connection
+from stack.ws.frames import GOING_AWAY
 
-_HIGH = const(65536)
-_CLOSE_S = const(5)  # how long the peer may take to answer a Close
+_CLOSE_S = const(5)  # how long the peer may take to answer a Close, or to take what waits
 
 
 async def accept(x, request, protocols, compress, most):
@@ -38,12 +39,39 @@ async def accept(x, request, protocols, compress, most):
     pipe = H1Pipe(x) if x.upgrades else H2Pipe(x)
     ws = WebSocket(pipe, Connection(False, os.urandom, agreed.deflate, most), agreed.subprotocol)
     x.socket = ws
-    ws._machine.receive(rest)
+    ws._m.receive(rest)
     await pipe.flush()
     return ws
 
 
-class H1Pipe:
+class _Pipe:
+    more = None
+    _going = False
+
+    async def end(self, _deadline):
+        try:
+            await asyncio.wait_for(self.flush(), _CLOSE_S)
+        except (asyncio.TimeoutError, OSError):
+            pass
+        self.close()
+
+    def go_on(self):
+        """Send while somebody reads."""
+        if not self._going:
+            self._going = True
+            self._task = asyncio.create_task(self._go_on())
+
+    async def _go_on(self):
+        try:
+            await self.flush()
+            self._going = False
+            if self.more is not None:
+                self.more()
+        except OSError:
+            pass  # who reads hears of it
+
+
+class H1Pipe(_Pipe):
     """The connection itself."""
 
     def __init__(self, x):
@@ -53,13 +81,18 @@ class H1Pipe:
     def buffered(self):
         return self._stream.buffered
 
-    async def read(self):
+    async def read(self, _deadline=0):
+        if MICROPYTHON and self._stream.buffered:  # CPython's asyncio sends by itself
+            self.go_on()
         return await self._stream.read()
 
     def write(self, data):
         self._stream.write(data)
 
-    async def flush(self):
+    def nudge(self):
+        return None
+
+    async def flush(self, _deadline=0):
         if self._stream.buffered:
             await self._stream.drain()
 
@@ -67,7 +100,7 @@ class H1Pipe:
         self._stream.close()
 
 
-class H2Pipe:
+class H2Pipe(_Pipe):
     """A stream: what its window does not let go waits here."""
 
     def __init__(self, x):
@@ -78,7 +111,8 @@ class H2Pipe:
     def buffered(self):
         return len(self._wait) + self._x.stream.pending()
 
-    async def read(self):
+    async def read(self, _deadline=0):
+        self.go_on()
         try:
             return await self._x.read()
         except OSError:
@@ -97,7 +131,10 @@ class H2Pipe:
                 return
             self._wait = self._wait[n:]
 
-    async def flush(self):
+    def nudge(self):
+        return self._x.h2.flush()
+
+    async def flush(self, _deadline=0):
         x = self._x
         self._push()
         await x.h2.flush()
@@ -124,114 +161,33 @@ class H2Pipe:
             pass
 
 
-class WebSocket:
-    def __init__(self, pipe, machine, subprotocol):
-        self._pipe = pipe
-        self._machine = machine
-        self.subprotocol = subprotocol
-        self._ended = False
-
-    @property
-    def closed(self):
-        return self._machine.state != OPEN
-
-    @property
-    def close_code(self):
-        return self._machine.close_code
-
-    @property
-    def close_reason(self):
-        return self._machine.close_reason
-
-    @property
-    def buffered_amount(self):
-        """Bytes that the connection has not taken yet."""
-        return self._machine.buffered + self._pipe.buffered
-
-    def _push(self):
-        data = self._machine.data_to_send()
-        if data:
-            self._pipe.write(data)
-
+class WebSocket(Base):
     async def recv(self):
         """The next message; None at the end. Pings are answered on the way."""
-        m = self._machine
-        while True:
-            try:
-                event = m.next_event()
-            except ProtocolError:
-                event = None
-                self._push()
-            if event is not None:
-                kind = event[0]
-                if kind == TEXT or kind == BINARY:
-                    return event[1]
-                self._push()
-                if kind == CLOSE:
-                    await self._finish()
-                    return None
-                continue
-            if self._ended:
-                return None
-            await self._pipe.flush()
-            data = await self._pipe.read()
-            if data:
-                m.receive(data)
-            else:
-                m.receive_eof()
-
-    async def _finish(self):
-        if not self._ended:
-            self._ended = True
-            try:
-                await self._pipe.flush()
-            except OSError:
-                pass
-            self._pipe.close()
-
-    def post(self, message):
-        """Queue a message, str or bytes, without waiting. OSError when closed."""
-        if self.closed:
-            raise OSError("WebSocket is closed")
-        self._machine.send(message)
-        self._push()
+        return await awaited(self._recv(NEVER))
 
     async def send(self, message):
         """Send a message, str or bytes; waits while much is queued. OSError when closed."""
-        self.post(message)
-        if self._pipe.buffered > _HIGH:
-            await self._pipe.flush()
-        elif hasattr(self._pipe, "_x"):
-            await self._pipe._x.h2.flush()
+        await awaited(self._send(message, NEVER))
 
     async def drain(self):
-        await self._pipe.flush()
+        await awaited(self._flush(NEVER))
 
     async def ping(self, data=b""):
-        self._machine.ping(data)
-        self._push()
-        await self._pipe.flush()
+        await awaited(self._ping(data, NEVER))
 
     async def close(self, code=1000, reason=""):
         """Close, and wait for the peer's Close; messages that come meanwhile are dropped."""
-        if self._ended:
-            return
-        self._machine.close(code, reason)
-        self._push()
         try:
-            await asyncio.wait_for(self._until_closed(), _CLOSE_S)
-        except (asyncio.TimeoutError, OSError):
-            pass
-        await self._finish()
-
-    async def _until_closed(self):
-        while await self.recv() is not None:
-            pass
+            await asyncio.wait_for(awaited(self._close(code, reason, NEVER)), _CLOSE_S)
+        except asyncio.TimeoutError:
+            self._ended = True
+            self._pipe.close()
 
     def go_away(self):
         """The server ends: say so; the handler's recv gives None when the peer has answered."""
         if not self.closed:
-            self._machine.close(GOING_AWAY)
+            self._m.close(GOING_AWAY)
             self._push()
 
     def __aiter__(self):

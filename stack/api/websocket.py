@@ -16,8 +16,8 @@ Not implemented: one WebSocket in two tasks at once that both receive.
 from micropython import const
 
 from stack.api import _runtime, http
+from stack.api import _ws as ws
 from stack.core import errors
-from stack.core.errors import ProtocolError
 from stack.core.timers import NEVER
 from stack.http import url as urls
 from stack.http.h1client import H1Client
@@ -26,15 +26,27 @@ from stack.http.headers import Headers
 from stack.http.message import Message, basic
 from stack.http.pool import Limits, Way
 from stack.ws import handshake
-from stack.ws.connection import OPEN, Connection
-from stack.ws.frames import BINARY, CLOSE, TEXT
+from stack.ws.connection import Connection
 
-_HIGH = const(65536)
 _SCRATCH = const(4096)
 _CLOSE_US = const(5_000_000)
 
 
-class _Direct:
+class _Pipe:
+    more = None
+
+    def nudge(self):
+        return None
+
+    def end(self, deadline):
+        try:
+            yield from self.flush(deadline)
+        except OSError:
+            pass
+        self.close()
+
+
+class _Direct(_Pipe):
     """The pipe of a connection that has become a WebSocket."""
 
     def __init__(self, stream, rest):
@@ -55,8 +67,10 @@ class _Direct:
         if self._out:
             n = self._stream.put(self._out, 0, len(self._out))
             self._out = self._out[n:]
+            if not self._out and self.more is not None:
+                self.more()
 
-    def steps_flush(self, deadline):
+    def flush(self, deadline):
         self._push()
         while self._out:
             yield from self._stream.wait(True, deadline)
@@ -64,7 +78,7 @@ class _Direct:
             if self._out and self._stream._rt.now() >= deadline:
                 raise OSError(errors.ETIMEDOUT)
 
-    def steps_read(self, deadline):
+    def read(self, deadline):
         if self._rest:
             data = self._rest
             self._rest = b""
@@ -84,7 +98,7 @@ class _Direct:
         self._stream.close()
 
 
-class _Stream:
+class _Stream(_Pipe):
     """The pipe of a stream of HTTP/2."""
 
     def __init__(self, h2, body):
@@ -106,9 +120,11 @@ class _Stream:
         if self._out and s.state != CLOSED:
             n = self._h2.c.send_data(s, self._out)
             self._out = self._out[n:]
+            if not self._out and self.more is not None:
+                self.more()
         self._h2.try_flush()
 
-    def steps_flush(self, deadline):
+    def flush(self, deadline):
         self._push()
         while self._out:
             if self._body.stream.state == CLOSED:
@@ -120,7 +136,7 @@ class _Stream:
     def _may_go_on(self):
         return self._body.has_piece() or self._body.has_room()
 
-    def steps_read(self, deadline):
+    def read(self, deadline):
         self._push()
         while self._out and not self._body.has_piece():
             self._body.wants_room = True
@@ -149,15 +165,12 @@ class _Fixed:
         return self._deadline
 
 
-class WebSocket:
+class WebSocket(ws.Base):
     def __init__(self, rt, run, pipe, machine, subprotocol, timeout):
+        ws.Base.__init__(self, pipe, machine, subprotocol)
         self._rt = rt
         self._run = run
-        self._pipe = pipe
-        self._m = machine
         self._timeout = timeout
-        self._ended = False
-        self.subprotocol = subprotocol
 
     def __enter__(self):
         return self
@@ -173,118 +186,32 @@ class WebSocket:
                 return
             yield message
 
-    @property
-    def closed(self):
-        return self._m.state != OPEN
-
-    @property
-    def close_code(self):
-        return self._m.close_code
-
-    @property
-    def close_reason(self):
-        return self._m.close_reason
-
-    @property
-    def buffered_amount(self):
-        """Bytes that the connection has not taken yet."""
-        return self._m.buffered + self._pipe.buffered
-
-    def _deadline(self):
-        t = self._timeout
-        return NEVER if t is None else self._rt.now() + int(t * 1000000)
+    def _finally(self, work, *args, us=-1):
+        """Finish a generator of Base's; us: how long it may take, by default what was asked for."""
+        if us < 0:
+            t = self._timeout
+            us = NEVER if t is None else int(t * 1000000)
+        deadline = us if us == NEVER else self._rt.now() + us
+        return self._run(ws.steps(work(*args, deadline)))
 
     def recv(self):
         """The next message, str or bytes; None at the end. OSError(ETIMEDOUT)."""
-        return self._run(self._recv(self._deadline()))
-
-    def post(self, message):
-        """Queue a message without waiting. OSError when closed."""
-        if self.closed:
-            raise OSError(errors.EPIPE)
-        self._m.send(message)
-        self._push()
+        return self._finally(self._recv)
 
     def send(self, message):
         """Send a message, str or bytes; waits while much is queued. OSError when closed."""
-        return self._run(self._send(message))
+        return self._finally(self._send, message)
 
     def drain(self):
-        return self._run(self._pipe.steps_flush(self._deadline()))
+        return self._finally(self._flush)
 
     def ping(self, data=b""):
         """Send a ping; the pong is read over by recv."""
-        self._m.ping(data)
-        self._push()
-        return self._run(self._pipe.steps_flush(self._deadline()))
+        return self._finally(self._ping, data)
 
     def close(self, code=1000, reason=""):
         """Close, and wait for the server's Close, 5 s at most."""
-        return self._run(self._close(code, reason))
-
-    # Steps.
-
-    def _push(self):
-        data = self._m.data_to_send()
-        if data:
-            self._pipe.write(data)
-
-    def _send(self, message):
-        self.post(message)
-        if self._pipe.buffered > _HIGH:
-            yield from self._pipe.steps_flush(self._deadline())
-
-    def _recv(self, deadline):
-        m = self._m
-        while True:
-            try:
-                event = m.next_event()
-            except ProtocolError:
-                event = None
-                self._push()
-            if event is None:
-                if self._ended:
-                    return None
-                try:
-                    data = yield from self._pipe.steps_read(deadline)
-                except OSError as e:
-                    if e.args[0] == errors.ETIMEDOUT:
-                        raise
-                    data = b""
-                if len(data):
-                    m.receive(data)
-                else:
-                    m.receive_eof()
-                continue
-            kind = event[0]
-            if kind == TEXT or kind == BINARY:
-                return event[1]
-            self._push()
-            if kind == CLOSE:
-                yield from self._finish(deadline)
-                return None
-
-    def _finish(self, deadline):
-        if not self._ended:
-            self._ended = True
-            try:
-                yield from self._pipe.steps_flush(deadline)
-            except OSError:
-                pass
-            self._pipe.close()
-
-    def _close(self, code, reason):
-        if self._ended:
-            return
-        self._m.close(code, reason)
-        deadline = self._rt.now() + _CLOSE_US
-        try:
-            self._push()
-            while not self._ended:
-                yield from self._recv(deadline)
-        except OSError:
-            pass
-        yield from self._finish(deadline)
+        return self._finally(self._close, code, reason, us=_CLOSE_US)
 
 
 def steps(
