@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
+import time
 
 import h2.config
 import h2.connection
@@ -13,6 +15,7 @@ import pytest
 import websockets
 
 from stack.api import httpd
+from stack.http.headers import Headers
 from stack.ws import frames
 from stack.ws.connection import Connection
 from tests.oracle.http.running import Running
@@ -44,6 +47,15 @@ def make_app(root):
                 break
             await ws.send(message)
 
+    async def flood(request):
+        ws = await request.websocket(compress=False)
+        for _ in range(4):
+            ws.post(bytes(1 << 20))
+        for _ in range(4):
+            assert len(await ws.recv()) == 1 << 20
+        await ws.send("all came")
+        await ws.close()
+
     async def args(request):
         return {"args": request.args, "form": await request.form(), "path": request.path,
                 "version": request.version, "host": request.headers["Host"]}  # fmt: skip
@@ -70,7 +82,8 @@ def make_app(root):
     table = {
         "/hello": lambda r: HELLO, "/stream": lambda r: httpd.Response(produce), "/echo": echo,
         "/big": lambda r: b"x" * 1_000_000, "/ws": chat, "/args": args, "/broken": broken,
-        "/slow": slow, "/none": lambda r: None, "/tuple": lambda r: ("made", 201, {"X": "y"}),
+        "/flood": flood, "/slow": slow, "/none": lambda r: None,
+        "/tuple": lambda r: ("made", 201, {"X": "y"}),
         "/exact": lambda r: httpd.Response(exact, length=1000), "/short": short,
         "/count": lambda r: str(len(r.headers)), "/mark": mark, "/later": mark_later,
     }  # fmt: skip
@@ -353,9 +366,8 @@ def test_graceful_shutdown(tmp_path):
             )
 
             async def under_way(server=s.server):
-                while len(server.connections) < 2:
+                while sum(c.speaker is not None for c in server.connections) < 2:
                     await asyncio.sleep(0.005)
-                await asyncio.sleep(0)
 
             s.call(under_way())
             s.call(s.server.shutdown(10))
@@ -389,6 +401,88 @@ def test_websockets_package(served):
 
     for compression in ("deflate", None):
         asyncio.run(talk(compression))
+
+
+def test_websocket_both_sides_send_first(served):
+    """Neither reads before it has sent more than all buffers hold: the server reads meanwhile."""
+    client = Connection(True, os.urandom)
+    with socket.socket() as s:
+        s.settimeout(60)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            s.setsockopt(socket.SOL_SOCKET, option, 65536)
+        s.connect(("127.0.0.1", served.port))
+        s.sendall(
+            b"GET /flood HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        for _ in range(4):
+            client.send(bytes(1 << 20))
+        s.sendall(client.data_to_send())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += s.recv(1)
+        assert head.startswith(b"HTTP/1.1 101")
+        got = []
+        while True:
+            while (e := client.next_event()) is not None and e[0] != frames.CLOSE:
+                got.append(len(e[1]) if e[0] == frames.BINARY else e[1])
+            if e is not None:
+                break
+            client.receive(s.recv(1 << 20))
+        assert got == [1 << 20] * 4 + ["all came"]
+
+
+def test_files_that_change(served):
+    """Short files are kept with their answers: never after they have changed."""
+    path = served.folder / "kept.txt"
+    old = int(time.time()) - 1000
+
+    def write(text, when):
+        path.write_text(text)
+        os.utime(path, (when, when))
+
+    def get(*argv):
+        return run("curl", "-sS", *argv, served.url + "/kept.txt")
+
+    write("one", old)
+    assert get() == get() == b"one"
+    write("two", old + 1)
+    assert get() == get() == b"two"
+    write("three", old + 1)
+    assert get() == b"three"
+    # Twice within a second of its clock, of the same length: nothing tells but its bytes.
+    now = int(time.time())
+    write("four", now)
+    assert get() == b"four"
+    write("five", now)
+    assert get() == b"five"
+    write("six", old)
+    assert get() == get() == b"six"
+    assert get("-r", "1-1") == b"i" and b"Content-Length: 3" in get("--http1.1", "-I")
+    etag = re.search(r"etag: (.*)\r", get("-i", "--http2-prior-knowledge").decode()).group(1)
+    assert get("-H", f"If-None-Match: {etag}", "-w", "%{http_code}") == b"304"
+    path.unlink()
+    assert get("-w", "%{http_code}").endswith(b"404")
+    path.mkdir()
+    (path / "index.html").write_text("inside")
+    assert get("-w", "%{http_code}").endswith(b"301") and get("-L") == b"inside"
+
+
+def test_an_answer_with_a_file_is_ones_own(served):
+    """What a handler adds to it is in no other."""
+    path = served.folder / "own.txt"
+    path.write_text("own")
+    os.utime(path, (1000, 1000))
+    files = httpd.static(str(served.folder))
+    request = httpd.Request(None, "GET", "/own.txt", Headers(), "1.1")
+    first, second = files(request), files(request)
+    whole = second.whole()
+    assert whole == first.whole() and whole.endswith(b"\r\n\r\nown")
+    first.fields.append(("X-Mine", "1"))
+    assert b"X-Mine: 1" in first.whole() and b"X-Mine" not in second.whole()
+    assert ("x-mine", "1") in first.h2_fields() and ("x-mine", "1") not in second.h2_fields()
+    second.status = 404
+    assert second.head(False).startswith(b"HTTP/1.1 404") and files(request).whole() == whole
 
 
 def test_many_websockets(served):
