@@ -172,9 +172,14 @@ class SocketStream:
         return rt.now() + ms * 1000 if ms > 0 else 0
 
     def _shake(self):
-        """Steps: TLS's handshake as far as it goes with what has come."""
+        """Steps: TLS's handshake. The answer to a ClientHello, which is nearly all of it, in turn;
+        a Finished at once: the first request is in the same segment."""
+        m = self._ep.machine
         while self._sock is not None:
-            if self._rung:
+            if self._rung and m.suite is not None:
+                if self._handshake():
+                    return
+            elif self._rung:
                 yield from _turns.take()
                 try:
                     if self._sock is not None and self._handshake():
