@@ -38,7 +38,7 @@ def set(s, name, value):
         rt = s._rt
         rt.lock()
         try:
-            _one(e, name, n, s._listening)
+            _one(e, name, n, s._listening, rt.now())
         finally:
             rt.unlock()
 
@@ -58,10 +58,10 @@ _RANGE = {
 def apply(s, e):
     """Do to the endpoint what was set on the socket before it had one."""
     for name in s._tcp:
-        _one(e, name, s._tcp[name], s._listening)
+        _one(e, name, s._tcp[name], s._listening, s._rt.now())
 
 
-def _one(e, name, n, listening):
+def _one(e, name, n, listening, now):
     if listening:
         if name == m.TCP_FASTOPEN:
             e.fastopen = n
@@ -76,7 +76,7 @@ def _one(e, name, n, listening):
     elif name == m.TCP_KEEPCNT:
         e.keepcnt = n
     elif name == m.TCP_USER_TIMEOUT:
-        status.set_user_timeout(e, n * 1000)
+        status.set_user_timeout(e, n * 1000, now)
     elif name == m.TCP_MAXSEG:
         status.limit_mss(e, n)
     elif name == m.TCP_CONGESTION:

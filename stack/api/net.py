@@ -156,11 +156,15 @@ def stats():
     }
 
 
-def tcp(congestion=None, initial_segments=None, ecn=None, syn_cookies=None):
+def tcp(
+    congestion=None, initial_segments=None, ecn=None, syn_cookies=None, user_timeout=None, uto=None
+):
     """TCP's settings for connections to come, changed by what is named; a dict of them.
 
     congestion: "cubic" or "newreno". initial_segments: 0 for RFC 6928's ten, 1 for the classic
-    slow start. ecn: "on", "off", "accept". syn_cookies: True or False.
+    slow start. ecn: "on", "off", "accept". syn_cookies: True or False. user_timeout: seconds
+    that what was sent may be unacknowledged; uto: whether it is told to peers and theirs is
+    heeded (RFC 5482), between 100 s and half an hour, unless TCP_USER_TIMEOUT is set.
     """
     from stack.transport.tcp.congestion import algorithm
 
@@ -174,11 +178,17 @@ def tcp(congestion=None, initial_segments=None, ecn=None, syn_cookies=None):
         t.ecn = words.index(ecn)
     if syn_cookies is not None:
         t.syn_cookies = syn_cookies
+    if user_timeout is not None:
+        t.user_timeout_us = int(user_timeout * 1_000_000)
+    if uto is not None:
+        t.uto = bool(uto)
     return {
         "congestion": t.congestion.name,
         "initial_segments": t.initial_segments,
         "ecn": words[t.ecn],
         "syn_cookies": t.syn_cookies,
+        "user_timeout": t.user_timeout_us / 1_000_000,
+        "uto": t.uto,
     }
 
 

@@ -1,4 +1,4 @@
-"""The TCP header: RFC 9293 section 3.1; options of RFC 9293 3.2, 7323, 2018, 7413.
+"""The TCP header: RFC 9293 section 3.1; options of RFC 9293 3.2, 7323, 2018, 7413, 5482.
 
      0                   1                   2                   3
     |          Source Port          |       Destination Port        |
@@ -8,8 +8,7 @@
     |           Checksum            |         Urgent Pointer        |
     |                           Options                             |
 
-Not implemented: the options of RFC 5925 (authentication) and 5482 (user timeout) are
-skipped like unknown ones.
+Not implemented: the options of RFC 5925 (authentication) are skipped like unknown ones.
 """
 
 import micropython
@@ -34,6 +33,7 @@ HAS_SACK_OK = const(4)
 HAS_SACK = const(8)
 HAS_TS = const(16)
 HAS_COOKIE = const(32)  # Fast Open
+HAS_UTO = const(64)  # user timeout
 
 # The fixed bytes, and the form in which everybody sends timestamps: NOP, NOP, option.
 STAMPED_LEN = const(32)
@@ -52,7 +52,7 @@ class Header:
     __slots__ = (
         "src_port", "dst_port", "seq", "ack", "data_off", "flags", "window", "urgent",
         "options", "mss", "wscale", "ts_val", "ts_ecr", "sack_off", "sack_len",
-        "cookie_off", "cookie_len", "buf",
+        "cookie_off", "cookie_len", "uto", "buf",
     )
 
     def __init__(self):
@@ -62,7 +62,7 @@ class Header:
         self.options = 0
         self.mss = self.wscale = self.ts_val = self.ts_ecr = 0
         self.sack_off = self.sack_len = 0  # the blocks lie in the frame `buf`: offset, bytes
-        self.cookie_off = self.cookie_len = 0
+        self.cookie_off = self.cookie_len = self.uto = 0
         self.buf = None
 
     def parse(self, f):
@@ -173,6 +173,11 @@ def _options(h, buf, start: int, end: int):
             v = n - 2
             h.cookie_len = v
             found |= 32
+        elif kind == 28:
+            if n == 4:
+                v = p[i + 2] << 8 | p[i + 3]
+                h.uto = v
+                found |= 64
         i += n
     h.options = found
 

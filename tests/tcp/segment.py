@@ -7,7 +7,7 @@ import struct
 
 FLAGS = "FSRPAUEC"
 OUR, PEER = 0, 1  # whose stream: the stack's, the script's
-KINDS = {"mss": 2, "wscale": 3, "sackok": 4, "sack": 5, "ts": 8, "fastopen": 34}
+KINDS = {"mss": 2, "wscale": 3, "sackok": 4, "sack": 5, "ts": 8, "uto": 28, "fastopen": 34}
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _M = 0xFFFFFFFF
 
@@ -55,6 +55,8 @@ def option_bytes(name, values):
         return struct.pack("!BB", 5, 2 + 4 * len(values)) + b"".join(
             struct.pack("!I", v & _M) for v in values
         )
+    if name == "uto":
+        return struct.pack("!BBH", 28, 4, values[0])
     if name == "fastopen":
         cookie = bytes.fromhex("".join(values))
         return struct.pack("!BB", 34, 2 + len(cookie)) + cookie
@@ -141,7 +143,7 @@ def _options(b):
 
 
 def _values(name, body):
-    form = {"mss": "!H", "wscale": "!B", "sackok": "", "ts": "!II"}.get(name)
+    form = {"mss": "!H", "wscale": "!B", "sackok": "", "ts": "!II", "uto": "!H"}.get(name)
     if name == "sack":
         if not body or len(body) % 8:
             raise ValueError("sack blocks of half a size")

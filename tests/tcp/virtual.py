@@ -4,6 +4,7 @@ import errno
 import re
 
 from stack.core.frame import HEADROOM
+from stack.transport.tcp import status
 from tests.tcp import segment as wire
 from tests.unit.transport.tcp import harness as h
 
@@ -16,7 +17,7 @@ _ADDRESSES = {
     "peer": h.PEER, "other": h.PEER2, "us": h.OUR, "us2": h.OUR2, "broadcast": 0x0AFFFFFF,
     "multicast": 0xE0000001, "nowhere": 0x08080808, "any": 0,
 }  # fmt: skip
-_SETTINGS = {"nodelay": "nodelay", "user_timeout": "user_timeout_us"}
+_SETTINGS = {"nodelay": "nodelay"}
 
 
 class Quoted:
@@ -183,6 +184,8 @@ class Virtual:
             if values:
                 c.keepidle_us, c.keepintvl_us, c.keepcnt = values
             c.set_keepalive(True)
+        elif name == "user_timeout":
+            status.set_user_timeout(c, values[0], self.s.now)
         else:
             setattr(c, _SETTINGS.get(name, name), values[0] if values else True)
         self.s.tcp.flush(self.s.now)

@@ -9,7 +9,7 @@
     recovery.py    what a loss costs          duplicates.py  the same without SACK
     congestion.py  how much may be out: cubic.py (hystart.py), newreno.py
     cookies.py     SYN cookies                fastopen.py    data in the SYN
-    trace.py       a connection as a CSV
+    trace.py       a connection as a CSV      usertimeout.py advice to the peer
     reassembly.py  what came early            options.py     what SYNs say
     listener.py    passive open               timewait.py    what is left at the end
     states.py isn.py limbo.py
@@ -37,6 +37,7 @@ from stack.transport.tcp.fastopen import FastOpen
 from stack.transport.tcp.isn import IsnSource
 from stack.transport.tcp.limbo import SendBuffers
 from stack.transport.tcp.listener import Listener
+from stack.transport.tcp.status import USER_TIMEOUT_US
 from stack.transport.tcp.timewait import MAX_TIME_WAIT, TIME_WAIT_US, TimeWaits
 from stack.wire import tcp as wire
 from stack.wire.tcp import ACK, FIN, RST, SYN
@@ -72,12 +73,14 @@ class Tcp:
     def __init__(
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
         max_connections=MAX_CONNECTIONS, time_wait_us=TIME_WAIT_US, initial_segments=0,
-        congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT, syn_cookies=True,
+        congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT, syn_cookies=True, uto=False,
+        user_timeout_us=USER_TIMEOUT_US,
     ):
         """snd_max, rcv_max: the largest rings, powers of two. initial_segments: the
         initial window (0: RFC 6928). congestion: "cubic" or "newreno". sack, timestamps:
         whether SYNs offer them. ecn: ecn.OFF, ON or ACCEPT. syn_cookies: what happens to
-        a SYN when half-open entries are at their maximum, see listener.py.
+        a SYN when half-open entries are at their maximum, see listener.py. uto: the option of
+        usertimeout.py is said and heeded; user_timeout_us: of connections to come.
         """
         self.ip = ip
         self.timers = timers
@@ -105,6 +108,8 @@ class Tcp:
         self.keyed_hash = self.isn.hash
         self.offer = options.Offer()
         self.syn_cookies = syn_cookies
+        self.uto = uto
+        self.user_timeout_us = user_timeout_us
         self.cookies = Cookies(self)
         self.fast_open = FastOpen(rng)
         self.spare_half = None

@@ -25,7 +25,7 @@ from stack.core.errors import (
 )
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
-from stack.transport.tcp import ecn, input, options, output, segment, status, timer
+from stack.transport.tcp import ecn, input, options, output, segment, status, timer, usertimeout
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -40,7 +40,7 @@ from stack.transport.tcp.states import (
     TIME_WAIT,
     TRANSITIONS,
 )
-from stack.wire.tcp import HAS_SACK_OK, HAS_TS, HEADER_LEN, STAMPED_LEN
+from stack.wire.tcp import HAS_SACK_OK, HAS_TS, HAS_UTO, HEADER_LEN, STAMPED_LEN
 
 _M = const(0xFFFFFFFF)
 MAX_MSS = const(65535)
@@ -70,6 +70,7 @@ class Connection:
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
+        "uto",
         "timer_at", "timer_index",
         "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
         "ready", "ready_next", "marks", "lane",
@@ -147,7 +148,8 @@ class Connection:
 
         self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
         self.persist_backoff = 0
-        self.user_timeout_us = status.USER_TIMEOUT_US
+        self.user_timeout_us = tcp.user_timeout_us
+        self.uto = usertimeout.TELL if tcp.uto else 0
         self.timer_at = NEVER
         self.timer_index = -1
         self.keepalive = False
@@ -205,6 +207,8 @@ class Connection:
         self._peer_options(half.mss, half.wscale, half.sack_ok, half.ts_on)
         self.ts_recent = half.ts_recent
         self.ecn = half.ecn_ok
+        if half.uto:
+            usertimeout.heard(self, half.uto)
         self.set_state(SYN_RECEIVED, "passive open")
         if half.sends == 1:
             self.timing = True
@@ -223,6 +227,8 @@ class Connection:
         has = h.options
         self.ts_recent = h.ts_val
         self.ecn = ecn.granted(tcp, h.flags)
+        if tcp.uto and has & HAS_UTO:
+            usertimeout.heard(self, h.uto)
         self._peer_options(
             options.peer_mss(h), options.peer_wscale(h),
             tcp.sack and bool(has & HAS_SACK_OK), tcp.timestamps and bool(has & HAS_TS),

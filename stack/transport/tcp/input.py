@@ -16,7 +16,16 @@ from micropython import const
 from stack.core import seq as sq
 from stack.core.errors import ECONNREFUSED, ECONNRESET
 from stack.core.timers import NEVER
-from stack.transport.tcp import duplicates, ecn, fast, options, output, recovery, segment
+from stack.transport.tcp import (
+    duplicates,
+    ecn,
+    fast,
+    options,
+    output,
+    recovery,
+    segment,
+    usertimeout,
+)
 from stack.transport.tcp.options import PAWS_IDLE_US
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
@@ -30,7 +39,8 @@ from stack.transport.tcp.states import (
     SYN_RECEIVED,
     SYN_SENT,
 )
-from stack.wire.tcp import ACK, CWR, ECE, FIN, HAS_SACK, HAS_TS, RST, SYN, URG
+from stack.transport.tcp.usertimeout import TELL
+from stack.wire.tcp import ACK, CWR, ECE, FIN, HAS_SACK, HAS_TS, HAS_UTO, RST, SYN, URG
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -145,6 +155,9 @@ def _general(c, h, f, now):
     if not flags & ACK or not _check_ack(c, h, n, flags, now):
         return
 
+    if h.options & HAS_UTO and c.tcp.uto:
+        usertimeout.heard(c, h.uto)
+
     # Sixth, the URG bit: the pointer is ignored, the octets are delivered in line.
     # Seventh, process the segment text; eighth, check the FIN bit.
     if n or flags & FIN:
@@ -221,6 +234,8 @@ def _check_ack(c, h, n, flags, now):
         c.snd_wl1 = h.seq
         _handshake_done(c, h, now)
         c.snd_wnd = c.max_wnd = h.window << c.snd_wscale
+        if c.uto & TELL:
+            output.emit_user_timeout(c, now)
         return True
     if acked > out:
         # RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT). All incoming
@@ -448,7 +463,10 @@ def _syn_sent(c, h, f, now):
     c.snd_wl1 = h.seq
     if acked:
         _handshake_done(c, h, now)
-        c.ack_soon()
+        if c.uto & TELL:
+            output.emit_user_timeout(c, now)
+        else:
+            c.ack_soon()
         n = f.end - f.off
         if n or flags & FIN:
             _on_text(c, f, 0, n, flags & FIN, c.rcv_adv - c.rcv_nxt & _M, now)

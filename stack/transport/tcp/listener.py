@@ -19,7 +19,7 @@ from stack.transport.tcp import ecn, options, segment
 from stack.transport.tcp.conn import Connection
 from stack.transport.tcp.states import CLOSED, LISTEN, SYN_RECEIVED
 from stack.transport.tcp.timer import R2_SYN_US
-from stack.wire.tcp import ACK, ECE, HAS_COOKIE, HAS_SACK_OK, HAS_TS, RST, SYN
+from stack.wire.tcp import ACK, ECE, HAS_COOKIE, HAS_SACK_OK, HAS_TS, HAS_UTO, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -39,7 +39,7 @@ class HalfOpen:
     __slots__ = (
         "listener", "local_addr", "local_port", "remote_addr", "remote_port", "key",
         "flow_next", "irs", "iss", "mss", "wscale", "sack_ok", "ts_on", "ts_off", "ts_recent",
-        "ecn_ok", "queued", "fast", "sends", "sent_at", "due_at", "began_at",
+        "ecn_ok", "uto", "queued", "fast", "sends", "sent_at", "due_at", "began_at",
         "next", "prev",
     )
 
@@ -68,6 +68,7 @@ class HalfOpen:
         self.ts_off = tcp.stamp_offset(local_addr, remote_addr) if self.ts_on else 0
         self.ts_recent = h.ts_val
         self.ecn_ok = ecn.asked(tcp, h.flags)
+        self.uto = h.uto if tcp.uto and h.options & HAS_UTO else 0
         # It asks for a Fast Open cookie, or has one.
         self.fast = self.listener.fastopen and h.options & HAS_COOKIE
         self.sends = 0
@@ -85,6 +86,8 @@ class HalfOpen:
             tcp.rcv_wscale if self.wscale >= 0 else -1, self.sack_ok,
             stamp if stamp >= 0 else self._stamp(now), self.ts_recent,
         )
+        if self.uto:
+            offer.uto = tcp.user_timeout_us
         if self.fast:
             offer.cookie = tcp.fast_open.cookie(self.remote_addr, self.local_addr)
             offer.cookie_len = len(offer.cookie)

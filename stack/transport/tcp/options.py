@@ -12,6 +12,7 @@ Not implemented: options of RFC 5925 (authentication).
 
 from micropython import const
 
+from stack.transport.tcp import usertimeout
 from stack.wire.tcp import DEFAULT_MSS, HAS_MSS, HAS_WSCALE, stamp
 
 _MAX_UNSCALED = const(65535)
@@ -69,7 +70,7 @@ def send_mss(path, peer_mss):
 class Offer:
     """What a SYN says. One object of the layer is filled in and read at once."""
 
-    __slots__ = ("mss", "wscale", "sack", "ts_val", "ts_ecr", "cookie", "cookie_len")
+    __slots__ = ("mss", "wscale", "sack", "ts_val", "ts_ecr", "cookie", "cookie_len", "uto")
 
     def __init__(self):
         self.ts_ecr = 0
@@ -82,11 +83,14 @@ class Offer:
         self.sack = sack
         self.ts_val = ts_val
         self.ts_ecr = ts_ecr
+        self.uto = 0  # us, 0: not said
         self.cookie = cookie
         self.cookie_len = cookie_len
 
     def size(self):
-        """Bytes, a multiple of four, at most 40: 4 + 12 + 4 and a cookie of 16 with its 2."""
+        """Bytes, a multiple of four, at most 40: 4 + 12 + 4 and a cookie of 16 with its 2, beside
+        which there is no room for the user timeout.
+        """
         n = 4
         if self.ts_val >= 0:
             n += STAMP_LEN
@@ -96,6 +100,8 @@ class Offer:
             n += 4
         if self.cookie is not None:
             n += self.cookie_len + 5 & ~3
+        elif self.uto:
+            n += usertimeout.LEN
         return n
 
     def write(self, buf, o):
@@ -132,6 +138,8 @@ class Offer:
                 buf[o] = 1
                 o += 1
                 n += 1
+        elif self.uto:
+            usertimeout.write(buf, o, self.uto)
 
 
 def stamp_now(off, now):

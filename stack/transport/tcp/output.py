@@ -339,6 +339,12 @@ def _emit_ack(c, now):
     return segment(c, seq, 0, ACK, now)
 
 
+def emit_user_timeout(c, now):
+    """An acknowledgment at once, which says our user timeout (usertimeout.py)."""
+    if not segment(c, ack_seq(c), 0, ACK, now):
+        c.ack_soon()
+
+
 def emit_reset(c, now):
     """RFC 9293 3.10.5 (ABORT): <SEQ=SND.NXT><CTL=RST>, with the ACK that middleboxes expect."""
     segment(c, c.snd_max, 0, RST | ACK, now)

@@ -12,7 +12,7 @@ from micropython import const
 from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.core.timers import NEVER
-from stack.transport.tcp import ecn, options, rack, sack
+from stack.transport.tcp import ecn, options, rack, sack, usertimeout
 from stack.transport.tcp.options import OPTIONS_MAX
 from stack.wire import tcp as wire
 from stack.wire.tcp import ACK, CSUM_OFFSET, CWR, ECE, FIN, HEADER_LEN, SYN
@@ -77,8 +77,12 @@ def segment(c, seq, n, flags, now):
         blocks = sack.block_count(c, blocks)
         if blocks:
             header += 4 + (blocks << 3)
+    told = c.uto & usertimeout.TELL and _room_to_tell(c, n, header)
+    if told:
+        header += usertimeout.LEN
     offer = None
     if flags & SYN:
+        told = False
         offer = _syn_offer(c, flags, now)
         header = HEADER_LEN + offer.size()
     if n:
@@ -112,6 +116,8 @@ def segment(c, seq, n, flags, now):
         wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
     if blocks:
         sack.write_blocks(c, f.buf, o + c.header, blocks)
+    if told:
+        usertimeout.write(f.buf, o + header - usertimeout.LEN, usertimeout.advertised(c))
     s = c.pseudo + header + n
     s = (s & 0xFFFF) + (s >> 16)
     if c.path.caps & CAP_TX_CSUM:
@@ -124,6 +130,8 @@ def segment(c, seq, n, flags, now):
     if not c.path.output(f, proto, now):
         f.release()
         return False
+    if told:
+        c.uto &= ~usertimeout.TELL
     if tcp.tracer is not None:
         tcp.tracer.sent(c, seq, n, now)
     if flags & CWR and c.ecn:
@@ -172,6 +180,14 @@ def segment(c, seq, n, flags, now):
     return True
 
 
+def _room_to_tell(c, n, header):
+    """Whether the user timeout has room behind `header` bytes and in front of n octets."""
+    left = OPTIONS_MAX + HEADER_LEN - header
+    if n and c.mss - n + c.header - header < left:
+        left = c.mss - n + c.header - header
+    return left >= usertimeout.LEN
+
+
 def _syn_offer(c, flags, now):
     """What our SYN offers; in answer to the peer's, no more than that had."""
     tcp = c.tcp
@@ -184,6 +200,8 @@ def _syn_offer(c, flags, now):
         c.adv_mss, c.rcv_wscale, sack_ok, options.stamp_now(c.ts_off, now) if ts_on else -1,
         c.ts_recent if flags & ACK else 0,
     )
+    if c.uto & usertimeout.TELL:
+        tcp.offer.uto = usertimeout.advertised(c)
     if c.fast and not c.syn_lost:
         known = tcp.fast_open.known(c.remote_addr) if c.fast == FAST_DATA else None
         tcp.offer.cookie = known[0] if known is not None else b""

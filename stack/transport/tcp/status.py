@@ -1,15 +1,13 @@
 """What a connection says of itself, and what a program may set while it lives.
 
-RFC 9293 3.9.1.6 (STATUS), RFC 5482 (user timeout, as a local setting), TCP_MAXSEG,
-TCP_CONGESTION.
-
-Not implemented: the option of RFC 5482, which tells the peer.
+RFC 9293 3.9.1.6 (STATUS), RFC 5482 (user timeout), TCP_MAXSEG, TCP_CONGESTION.
 """
 
 from micropython import const
 
+from stack.transport.tcp import output, usertimeout
 from stack.transport.tcp.congestion import algorithm
-from stack.transport.tcp.states import ESTABLISHED, NAMES, SYN_SENT
+from stack.transport.tcp.states import ESTABLISHED, NAMES, SYN_SENT, TIME_WAIT
 
 _M = const(0xFFFFFFFF)
 # RFC 9293 3.9.1.1: a default of five minutes for data that is not acknowledged.
@@ -44,6 +42,7 @@ def info(c):
         "min_rtt_us": c.rtt.min_us,
         "rttvar_us": c.rtt.rttvar_us,
         "backoff": c.rtt.backoff,
+        "user_timeout_us": c.user_timeout_us,
         "options": _options(c),
         "retransmits": c.retransmits,
         "rx_bytes": c.rx_bytes,
@@ -66,9 +65,14 @@ def _options(c):
     return " ".join(out)
 
 
-def set_user_timeout(c, us):
-    """RFC 9293 3.9.1.1, RFC 5482: R2 for data; 0: the default of five minutes."""
-    c.user_timeout_us = us or USER_TIMEOUT_US
+def set_user_timeout(c, us, now):
+    """RFC 9293 3.9.1.1, RFC 5482: R2 for data; 0: the host's, which the peer may change."""
+    c.user_timeout_us = us or c.tcp.user_timeout_us
+    c.uto = usertimeout.FIXED if us else 0
+    if c.tcp.uto:
+        c.uto |= usertimeout.TELL
+        if ESTABLISHED <= c.state < TIME_WAIT:
+            output.emit_user_timeout(c, now)
 
 
 def limit_mss(c, n):

@@ -82,12 +82,28 @@ def test_maxseg_of_what_is_out():
 def test_user_timeout():
     """RFC 5482 3.1, as a local setting: R2 for data that nobody acknowledges; 0 is the default."""
     s = established()
-    status.set_user_timeout(s.conn, 3 * SEC)
+    status.set_user_timeout(s.conn, 3 * SEC, s.now)
     write(s, b"x")
     s.advance(10 * SEC)
     assert s.states[-1] == "CLOSED" and s.conn.error == 110
-    status.set_user_timeout(s.conn, 0)
+    status.set_user_timeout(s.conn, 0, s.now)
     assert s.conn.user_timeout_us == 300 * SEC
+
+
+def test_user_timeout_option():
+    """RFC 5482: said when it is set, heeded within limits, unless a program has set its own."""
+    s = established(uto=True)
+    status.set_user_timeout(s.conn, 40 * SEC, s.now)
+    assert expect(s, seg(ack=R + 1)).head[20:] == b"\x1c\x04\0\x28"
+    for said, us in ((b"\x03\x84", 40), (b"\x80\x1e", 40)):
+        send(s, seg(options=b"\x1c\x04" + said))
+        assert s.conn.user_timeout_us == us * SEC
+    status.set_user_timeout(s.conn, 0, s.now)
+    assert expect(s, seg(ack=R + 1)).head[20:] == b"\x1c\x04\x01\x2c"
+    for said, us in ((b"\x03\x84", 900), (b"\0\x05", 300), (b"\x80\x10", 960),
+                     (b"\0\0", 960), (b"\xff\xff", 1800)):  # fmt: skip
+        send(s, seg(options=b"\x1c\x04" + said))
+        assert s.conn.user_timeout_us == us * SEC, said
 
 
 # -- traces
