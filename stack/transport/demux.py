@@ -5,10 +5,13 @@ of the remote address and port. Endpoints with equal keys (several local
 addresses, one remote) hang together by `flow_next` and are told apart in full.
 A tuple as a key costs fifty times as much once the collector is on.
 
-RFC 6056 (port randomisation, algorithm 1), RFC 6335 (the dynamic range).
+RFC 6056 (port randomisation: algorithm 4 for connections, 1 for listeners), RFC 6335 (the
+dynamic range).
 
 Not implemented: two listeners that share the connections of one port.
 """
+
+from array import array
 
 from micropython import const
 
@@ -19,6 +22,8 @@ from stack.net.addr6 import V6
 # RFC 6335, section 6: "the Dynamic Ports, ... from 49152-65535".
 EPHEMERAL_FIRST = const(49152)
 EPHEMERAL_COUNT = const(16384)
+# RFC 6056, section 3.3.4: TABLE_LENGTH; counters of 16 bits.
+_TABLE = const(64)
 
 
 def key(addr, port):
@@ -53,9 +58,12 @@ class Port:
 class FlowTable:
     """Endpoints have local_addr, local_port, remote_addr, remote_port, key and flow_next."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, keyed_hash):
+        """keyed_hash(text): 32 bits that nobody knows without our secret."""
         self._ports = {}
         self._rng = rng
+        self._hash = keyed_hash
+        self._counters = array("H", rng(2 * _TABLE))
         self.count = 0  # flows of every kind
 
     def find(self, local_addr, local_port, remote_addr, remote_port):
@@ -143,13 +151,27 @@ class FlowTable:
     def ephemeral(self, local_addr, remote_addr, remote_port):
         """A free local port for a connection to the remote; remote_port 0: one that nobody uses.
 
-        A random start in the dynamic range, then upwards (RFC 6056, 3.3.1).
+        From a start that is of this remote and a secret, on from the port that was given last
+        (RFC 6056, 3.3.4, double hash): who sees one of another remote learns nothing, and a port
+        comes again as late as can be. With none: a random start (3.3.1).
         OSError EADDRNOTAVAIL when all 16,384 are taken.
         """
-        r = self._rng(2)
-        start = r[0] << 8 | r[1]
+        if remote_port:
+            # F and G of the RFC are two parts of one hash that do not meet.
+            start = self._hash("port %s %s %d" % (local_addr, remote_addr, remote_port))
+            which = start >> 16 & _TABLE - 1
+            counters = self._counters
+        else:
+            r = self._rng(2)
+            start = r[0] << 8 | r[1]
+            counters = None
+        n = 0
         for i in range(EPHEMERAL_COUNT):
-            port = EPHEMERAL_FIRST + (start + i) % EPHEMERAL_COUNT
+            if counters is not None:
+                n = counters[which]
+                counters[which] = n + 1 & 0xFFFF
+                i = 0
+            port = EPHEMERAL_FIRST + (start + n + i) % EPHEMERAL_COUNT
             p = self._ports.get(port)
             if p is None:
                 return port

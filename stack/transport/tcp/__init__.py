@@ -102,8 +102,8 @@ class Tcp:
         self.trace = None  # trace(connection, old state, new state, why)
         self.tracer = None  # see trace.py
 
-        self.flows = demux.FlowTable(rng)
         self.isn = IsnSource(rng)
+        self.flows = demux.FlowTable(rng, self.isn.hash)
         self.stamp_offset = self.isn.stamp_offset
         self.keyed_hash = self.isn.hash
         self.offer = options.Offer()
