@@ -26,6 +26,11 @@ def set(s, level, name, value):
         _tcp_options.set(s, name, value)
         return
     n = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
+    if level in (m.IPPROTO_IP, m.IPPROTO_IPV6):
+        from stack.api import _marks
+
+        if _marks.set(s, level, name, n):
+            return
     if level == m.SOL_SOCKET:
         if name == m.SO_REUSEADDR or name == m.SO_REUSEPORT:
             s._reuse = bool(n)
@@ -49,16 +54,12 @@ def set(s, level, name, value):
         if s._bound is not None or s._ep is not None:
             raise OSError(errors.EINVAL)
         s._v6only = bool(n)
-    elif (level, name) in _ACCEPTED:
-        pass
     else:
         raise OSError(_NOPROTOOPT)
 
 
 _NOPROTOOPT = 92
-# Taken without effect: the stack sends with TTL 64 and class 0, or the hop limit of routers.
 _RECVERR = ((m.IPPROTO_IP, m.IP_RECVERR), (m.IPPROTO_IPV6, m.IPV6_RECVERR))
-_ACCEPTED = ((m.IPPROTO_IP, m.IP_TOS), (m.IPPROTO_IP, m.IP_TTL), (m.IPPROTO_IPV6, 16))
 
 
 def _connected(s):
@@ -88,6 +89,12 @@ def get(s, level, name):
         from stack.api import _tcp_options
 
         return _tcp_options.get(s, name)
+    else:
+        from stack.api import _marks
+
+        n = _marks.get(s, level, name)
+        if n is not None:
+            return n
     raise OSError(_NOPROTOOPT)
 
 

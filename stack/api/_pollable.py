@@ -29,6 +29,7 @@ class Pollable(io.IOBase):
     _broadcast = False
     _linger = -1
     _tcp = None  # TCP's options that were set, by number
+    _marks = None  # of IP headers, a stack.net.marks.Marks
     _keepalive = False
     _read_shut = False
     _groups = None

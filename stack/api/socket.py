@@ -90,6 +90,7 @@ IPV6_JOIN_GROUP = const(20)
 IPV6_LEAVE_GROUP = const(21)
 IPV6_RECVERR = const(25)
 IPV6_V6ONLY = const(26)
+IPV6_TCLASS = const(67)
 
 INADDR_ANY = const(0)
 
@@ -186,6 +187,8 @@ class socket(Transfer):
                 e.broadcast = self._broadcast
             if self._multicast is not None:
                 self._multicast.apply(e)
+            if self._marks is not None:
+                self._apply(e)
             self._set_endpoint(e)
         finally:
             rt.unlock()
@@ -230,6 +233,8 @@ class socket(Transfer):
                     if self._tcp is not None:
                         s._tcp = dict(self._tcp)
                         s._apply(conn)
+                    if self._marks is not None:
+                        s._marks = self._marks.copy()
                     return s, sockaddr(conn.remote_addr, conn.remote_port, self._af, conn.path)
             finally:
                 rt.unlock()
@@ -267,6 +272,10 @@ class socket(Transfer):
             from stack.api import _tcp_options
 
             _tcp_options.apply(self, e)
+        if self._marks is not None:
+            from stack.api import _marks
+
+            _marks.apply(self, e)
 
     def _finish_connect(self):
         e = self._ep

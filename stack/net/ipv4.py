@@ -31,6 +31,7 @@ MULTICAST = const(3)
 _ALL_SYSTEMS = const(0xE0000001)
 
 _HEADERS = const(34)  # Ethernet and IPv4
+_TTL = const(64)
 _WORDS = const(0x4000 << 24 | 64 << 8)  # DF and TTL, as emit_from wants them
 _NO_DF = const(0xFFFFFF)
 
@@ -77,8 +78,8 @@ class Path:
         self._bound = None  # the interface, for a path that must not leave by another
 
     def set_ttl(self, ttl, tos=0):
-        """For a private path only: the others are shared."""
-        self.words = 0x4000 << 24 | tos << 16 | ttl << 8
+        """For a private path only: the others are shared. ttl -1: the usual."""
+        self.words = 0x4000 << 24 | tos << 16 | (ttl if ttl >= 0 else _TTL) << 8
 
     def pseudo(self, proto):
         """The folded sum of addresses and protocol: add the length, fold, and sum the datagram."""

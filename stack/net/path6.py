@@ -54,10 +54,12 @@ class Path6:
         self._flow = ip.random16() | (ip.random16() & 0x0F) << 16
 
     def set_ttl(self, ttl, tos=0):
-        """For a private path only: the others are shared."""
+        """For a private path only: the others are shared. ttl -1: as routers say."""
+        self._fixed_hops = ttl >= 0
+        if ttl < 0:
+            ttl = _HOPS if self.iface.loopback else self.iface.auto.hops
         self.hops = ttl
         self.tclass = tos
-        self._fixed_hops = True
 
     def pseudo(self, proto):
         """The folded sum of addresses and protocol: add the length, fold, and sum the datagram."""

@@ -61,7 +61,7 @@ class UdpEndpoint:
         "udp", "local_addr", "local_port", "remote_addr", "remote_port", "iface", "reuse",
         "broadcast", "waker", "error", "drops", "recverr", "_errors",
         "peer_addr", "peer_port", "length", "blocked",
-        "next", "ring", "low", "high", "group_iface", "group_ttl", "group_loop",
+        "next", "ring", "low", "high", "group_iface", "group_ttl", "group_loop", "marks",
         "_path", "_own_path", "_loop_path", "_record",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class UdpEndpoint:
         self.high = highest(addr)
         self.group_iface = None  # where datagrams to groups go out
         self.group_ttl = 1
+        self.marks = None  # Marks: what the IP headers of the others have
         self.group_loop = True  # what we send to a group that we are in comes back to us
         self.local_port = port
         self.remote_addr = self.remote_port = 0
@@ -104,7 +105,7 @@ class UdpEndpoint:
         if ip.kind(addr) == MULTICAST:
             path = self._group_path(addr)
         else:
-            path = ip.path(addr, self.local_addr if ip.is_local(self.local_addr) else 0)
+            path = self._way(addr)
         if path is None:
             raise OSError(errors.ENETUNREACH)
         if path.kind == BROADCAST and not self.broadcast:
@@ -265,11 +266,21 @@ class UdpEndpoint:
             return self._group_path(addr)
         if addr >= V6 and self.high < V6 or addr < V6 and self.low >= V6:
             raise OSError(errors.EAFNOSUPPORT if addr >= V6 else errors.ENETUNREACH)
-        path = udp.ip.path(addr, self.local_addr if udp.ip.is_local(self.local_addr) else 0)
+        path = self._way(addr)
         if path is None:
             raise OSError(errors.ENETUNREACH)
         self._path = path
         return path
+
+    def _way(self, addr):
+        """The Path to an address that is no group's, marked if the program wants it; or None."""
+        ip = self.udp.ip
+        src = self.local_addr if ip.is_local(self.local_addr) else 0
+        return ip.path(addr, src) if self.marks is None else self.marks.path(ip, addr, src)
+
+    def forget_path(self):
+        """How this endpoint sends has changed."""
+        self._path = self._own_path = None
 
     def _group_path(self, addr):
         """The Path to a group, by the interface and with the TTL that the program has set."""
@@ -280,9 +291,14 @@ class UdpEndpoint:
             path = ip.private_path(addr, src, self.group_iface or self.iface)
             if path is None:
                 raise OSError(errors.ENETUNREACH)
-            path.set_ttl(self.group_ttl)
+            path.set_ttl(self.group_ttl, self._group_tos(addr))
             self._own_path = path
         return path
+
+    def _group_tos(self, addr):
+        if self.marks is None:
+            return 0
+        return self.marks.tclass if addr >= V6 else self.marks.tos
 
     # The stack's.
 

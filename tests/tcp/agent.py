@@ -36,8 +36,15 @@ def _keep(k, s):
     conns[k] = s._ep
 
 
-def connect(k, ip, port):
+def _mark(s, ttl, tos):
+    for option, n in ((socket.IP_TTL, ttl), (socket.IP_TOS, tos)):
+        if n is not None:
+            s.setsockopt(socket.IPPROTO_IP, option, n)
+
+
+def connect(k, ip, port, ttl, tos):
     s = _new()
+    _mark(s, ttl, tos)
     try:
         s.connect((ip, port))
     except OSError as e:
@@ -47,8 +54,9 @@ def connect(k, ip, port):
     _keep(k, s)
 
 
-def listen(k, port, backlog, fastopen):
+def listen(k, port, backlog, fastopen, ttl, tos):
     s = _new()
+    _mark(s, ttl, tos)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", port))
     s.listen(backlog)
@@ -115,6 +123,8 @@ def set(k, name, values):
         for option, v in zip((4, 5, 6), values):
             s.setsockopt(socket.IPPROTO_TCP, option, v // 1000000 or v)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    elif name in ("ttl", "tos"):
+        _mark(s, values[0] if name == "ttl" else None, values[0] if name == "tos" else None)
     elif name == "user_timeout":
         conns[k].user_timeout_us = values[0]
     else:

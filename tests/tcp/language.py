@@ -58,7 +58,7 @@ class Segment:
         self.seq = self.end = self.ack = self.win = self.urg = None
         self.options = None  # None: nothing said; else a list of (name, [arguments])
         self.words = set()  # corrupt, nots, ...
-        self.src = self.dst = self.port = self.tos = self.off = self.ipopt = None
+        self.src = self.dst = self.port = self.tos = self.ttl = self.off = self.ipopt = None
 
 
 def time_us(text):
@@ -98,7 +98,7 @@ def segment(text):
 
 _FIELDS = {
     "ack": "ack", "win": "win", "urg": "urg", "from": "src", "to": "dst", "port": "port",
-    "tos": "tos", "off": "off", "ipopt": "ipopt",
+    "tos": "tos", "ttl": "ttl", "off": "off", "ipopt": "ipopt",
 }  # fmt: skip
 _WORDS = ("corrupt", "nots", "short")
 

@@ -231,10 +231,13 @@ class Live:
 
     def connect(self, args):
         words = dict(zip(args[::2], args[1::2]))
-        self._call("connect", text(self._address(words.get("to", "peer"))), self.peer_port)
+        marks = [int(words[w]) if w in words else None for w in ("ttl", "tos")]
+        to = text(self._address(words.get("to", "peer")))
+        self._call("connect", to, self.peer_port, *marks)
 
     def listen(self, backlog, words):
-        self._call("listen", self.port, backlog, "fastopen" in words)
+        marks = [int(words[w]) if w in words else None for w in ("ttl", "tos")]
+        self._call("listen", self.port, backlog, "fastopen" in words, *marks)
 
     def flood(self, n):
         """From addresses and ports of nobody's, a few at a time, as the guest takes them."""

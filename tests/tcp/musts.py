@@ -107,8 +107,6 @@ NOT_DONE = {
     62: "nothing urgent is sent: RFC 6093 tells new programs not to (SHLD-13)",
     32: "received urgent octets stay in the stream, as RFC 6093 recommends; nobody is told",
     33: "see MUST-32",
-    48: "missing: IP_TOS is taken without effect",
-    49: "missing for programs: IP_TTL is taken without effect, TTL 64 is sent",
     51: "source routes are refused, as RFC 7126 recommends",
     52: "see MUST-51",
     53: "see MUST-51: a packet with a source route is dropped",

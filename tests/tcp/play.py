@@ -182,7 +182,9 @@ class Player:
         if g.urg is not None:
             assert p.urg == self.value(g.urg), said
         if g.tos is not None:
-            assert p.tos == self.value(g.tos), said
+            assert p.tos == self.value(g.tos), f"tos {p.tos}: {said}"
+        if g.ttl is not None:
+            assert p.ttl == self.value(g.ttl), f"ttl {p.ttl}: {said}"
         if g.options is not None:
             self._compare_options(p, g, said)
         if "S" not in p.flags:
@@ -289,9 +291,13 @@ class Player:
         self._call(args, after, lambda a: self.stage.connect(a))
 
     def do_listen(self, args, after):
-        """listen [BACKLOG] [reuse] [fastopen]"""
-        words = {a for a in args if a in ("reuse", "fastopen")}
-        args = [a for a in args if a not in words]
+        """listen [BACKLOG] [reuse] [fastopen] [ttl=N] [tos=N]"""
+        words = {}
+        for a in args:
+            if a in ("reuse", "fastopen") or "=" in a and a != "=":
+                name, _, value = a.partition("=")
+                words[name] = value
+        args = [a for a in args if a.partition("=")[0] not in words]
         self._call(args, after, lambda a: self.stage.listen(int(a[0]) if a else 8, words))
 
     def do_flood(self, args, after):

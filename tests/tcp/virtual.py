@@ -4,6 +4,7 @@ import errno
 import re
 
 from stack.core.frame import HEADROOM
+from stack.net.marks import Marks
 from stack.transport.tcp import status
 from tests.tcp import segment as wire
 from tests.unit.transport.tcp import harness as h
@@ -18,6 +19,12 @@ _ADDRESSES = {
     "multicast": 0xE0000001, "nowhere": 0x08080808, "any": 0,
 }  # fmt: skip
 _SETTINGS = {"nodelay": "nodelay"}
+
+
+def _marks(words):
+    m = Marks()
+    m.ttl, m.tos = int(words.get("ttl", -1)), int(words.get("tos", 0))
+    return m
 
 
 class Quoted:
@@ -94,7 +101,7 @@ class Virtual:
         h.check(s)
         p = wire.parse(o.raw, h.OUR if o.src is None else o.src, o.dst)
         p.at = at
-        p.tos = getattr(o, "tos", None)
+        p.tos, p.ttl = o.tos, o.ttl
         return p
 
     def put_back(self, p):
@@ -116,12 +123,16 @@ class Virtual:
             _ADDRESSES[words.get("to", "peer")], h.PEER_PORT, s.now,
             _ADDRESSES[words.get("from", "any")], h.OUR_PORT, **more,
         )  # fmt: skip
+        if "ttl" in words or "tos" in words:
+            status.mark(s.conn, _marks(words))
 
     def listen(self, backlog, words):
         s = self.s
         s.listener = s.tcp.listen(0, h.OUR_PORT, backlog, s.now, "reuse" in words)
         if "fastopen" in words:
             s.listener.fastopen = 5
+        if "ttl" in words or "tos" in words:
+            s.listener.marks = _marks(words)
 
     def flood(self, n):
         port, self.s.peer_port = self.s.peer_port, 1024
@@ -184,6 +195,8 @@ class Virtual:
             if values:
                 c.keepidle_us, c.keepintvl_us, c.keepcnt = values
             c.set_keepalive(True)
+        elif name in ("ttl", "tos"):
+            status.mark(c, _marks({name: values[0]}))
         elif name == "user_timeout":
             status.set_user_timeout(c, values[0], self.s.now)
         else:

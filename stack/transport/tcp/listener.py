@@ -91,11 +91,16 @@ class HalfOpen:
         if self.fast:
             offer.cookie = tcp.fast_open.cookie(self.remote_addr, self.local_addr)
             offer.cookie_len = len(offer.cookie)
+        marks = self.listener.marks
+        if marks is not None and path is not None:
+            marks.put(path)
         segment.send_bare(
             tcp, path, self.local_port << 16 | self.remote_port, self.iss,
             self.irs + 1 & _M, SYN | ACK | ECE if self.ecn_ok else SYN | ACK,
             limit if limit < 0xFFFF else 0xFFFF, now, offer,
         )
+        if marks is not None and path is not None:
+            path.set_ttl(-1)  # it is everybody's
         self.sent_at = now
         self.due_at = now + (_FIRST_RTO_US << (self.sends if self.sends < 6 else 6))
         self.sends += 1
@@ -184,6 +189,7 @@ class Listener:
         self.half_open = 0
         self.fastopen = 0  # how many may be in SYN-RECEIVED by a Fast Open cookie
         self.fast_pending = 0
+        self.marks = None  # net/marks.py's, of SYN-ACKs and of the connections
         self._head = self._tail = None
         self._due_at = NEVER
         self.timer_at = NEVER
@@ -362,7 +368,10 @@ class Listener:
             # The peer's next segment, or its answer to our SYN-ACK, tries again.
             tcp.stats.drop("tcp.backlog_full")
             return None
-        path = tcp.ip.path(half.remote_addr, half.local_addr)
+        if self.marks is None:
+            path = tcp.ip.path(half.remote_addr, half.local_addr)
+        else:
+            path = self.marks.path(tcp.ip, half.remote_addr, half.local_addr)
         if path is None:
             tcp.stats.drop("tcp.no_route_back")
             return None

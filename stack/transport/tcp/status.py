@@ -75,6 +75,15 @@ def set_user_timeout(c, us, now):
             output.emit_user_timeout(c, now)
 
 
+def mark(c, marks):
+    """What the IP headers of this connection have from now on (net/marks.py; RFC 9293 MUST-48,
+    MUST-49): hop limit, Differentiated Services; its SYN too if it has not left.
+    """
+    path = marks.path(c.tcp.ip, c.remote_addr, c.local_addr)
+    if path is not None:
+        c.path = path
+
+
 def limit_mss(c, n):
     """No segment of more than n bytes, in the SYN's offer too if it has not left."""
     c.mss_limit = n

@@ -5,7 +5,9 @@ from stack.api import socket as m
 from stack.core import errors
 from stack.dns import message
 from stack.net import addr6, slaac
+from stack.wire import arp, ethernet
 from tests.unit.api.world import DatagramServer, StreamServer, World
+from tests.unit.net import support, support6
 from tests.unit.net.support import Wire
 
 ONE = "::1"
@@ -338,6 +340,102 @@ def test_groups():
         assert len(sent) == 1 and sent[0][22] == 9
         f.close()
         assert 0xEF010203 not in w.host.ip.local
+
+
+def _marks(frames):
+    """(hop limit, class) of each frame that is TCP or UDP."""
+    out = []
+    for f in frames:
+        if f[12] == 8 and f[23] in (6, 17):
+            out.append((f[22], f[15]))
+        elif f[12] == 0x86 and f[20] in (6, 17):
+            out.append((f[21], (f[14] << 4 | f[15] >> 4) & 0xFF))
+    return out
+
+
+def test_hop_limit_and_class():
+    """RFC 3493 5.1, RFC 3542 6.5; Linux's IP_TTL and IP_TOS: of each family its own, in all that
+    a socket sends."""
+    with World() as w:
+        i = card(w, "2001:db8::a/64", "fe80::5/64")
+        d = i.device
+        for af, peer in ((m.AF_INET, "10.0.0.11"), (m.AF_INET6, "2001:db8::b")):
+            s = m.socket(af, m.SOCK_DGRAM)
+            s.sendto(b"who is there?", (peer, 9))
+            s.close()
+        reply = bytearray(42)
+        ethernet.build(reply, 0, support.OURS, support.PEER, 0x0806)
+        arp.build(reply, 14, 2, support.PEER, support.B, support.OURS, support.A)
+        d.inbox += [bytes(reply), support6.icmp(136, 0, support6.advert())]
+        w.host.poll(w.hw.t)
+        four, six = (m.IPPROTO_IP, m.IP_TTL, m.IP_TOS), (
+            m.IPPROTO_IPV6, m.IPV6_UNICAST_HOPS, m.IPV6_TCLASS)  # fmt: skip
+        for af, peer, options in ((m.AF_INET, "10.0.0.11", four),
+                                  (m.AF_INET6, "2001:db8::b", six)):  # fmt: skip
+            level, ttl, tos = options
+            s = m.socket(af, m.SOCK_DGRAM)
+            assert s.getsockopt(level, ttl) == 64 and s.getsockopt(level, tos) == 0
+            s.setsockopt(level, ttl, 9)
+            s.setsockopt(level, tos, b"\x2b\0\0\0")
+            assert s.getsockopt(level, ttl) == 9 and s.getsockopt(level, tos) == 0x2B
+            w.settle(1000)
+            d.take()
+            s.sendto(b"x", (peer, 9))
+            s.connect((peer, 9))
+            s.send(b"y")
+            s.setsockopt(level, ttl, -1)
+            s.send(b"z")
+            w.settle(1000)
+            assert _marks(d.take()) == [(9, 0x2B), (9, 0x2B), (64, 0x2B)]
+            # The other family's do not matter here.
+            other = six if options is four else four
+            s.setsockopt(other[0], other[1], 3)
+            s.send(b"z")
+            w.settle(1000)
+            assert _marks(d.take()) == [(64, 0x2B)]
+            s.close()
+            # TCP's ECN is not a program's.
+            s = m.socket(af)
+            s.settimeout(0)
+            s.setsockopt(level, ttl, 5)
+            s.setsockopt(level, tos, 0x2B)
+            assert s.getsockopt(level, tos) == 0x28
+            assert errno_of(s.connect, (peer, 80)) == errors.EINPROGRESS
+            w.settle(1000)
+            assert _marks(d.take()) == [(5, 0x28)]
+            s.close()
+            # Others of that host are not marked.
+            s = m.socket(af)
+            s.settimeout(0)
+            assert errno_of(s.connect, (peer, 80)) == errors.EINPROGRESS
+            w.settle(1000)
+            assert _marks(d.take()) == [(64, 0)]
+            s.close()
+            for n in (256, 1000, -2) + ((0,) if af == m.AF_INET else ()):
+                assert errno_of(m.socket(af).setsockopt, level, ttl, n) == errors.EINVAL, n
+        assert errno_of(m.socket(af).setsockopt, *six[::2], 256) == errors.EINVAL
+
+
+def test_marks_of_a_listener():
+    """As on Linux a connection begins with what its listener has, and goes on by itself."""
+    with World():
+        l = m.socket(m.AF_INET6)
+        l.setsockopt(m.IPPROTO_IP, m.IP_TTL, 7)
+        l.setsockopt(m.IPPROTO_IPV6, m.IPV6_UNICAST_HOPS, 8)
+        l.bind(("", 5000))
+        l.listen()
+        for to, level, option, n in ((ONE, m.IPPROTO_IPV6, m.IPV6_UNICAST_HOPS, 8),
+                                     ("127.0.0.1", m.IPPROTO_IP, m.IP_TTL, 7)):  # fmt: skip
+            s = m.socket()
+            s.connect((to, 5000))
+            c, _ = l.accept()
+            assert c.getsockopt(level, option) == n
+            path = c._ep.path
+            assert (path.hops if to == ONE else path.words >> 8 & 0xFF) == n
+            c.setsockopt(level, option, 20)
+            assert l.getsockopt(level, option) == n
+            c.write(b"hello")
+            assert s.recv(9) == b"hello"
 
 
 def test_what_the_prompt_shows():

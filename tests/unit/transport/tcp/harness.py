@@ -74,7 +74,7 @@ class Seg:
         self.ts = ts  # (TSval, TSecr)
         self.sack = sack  # [(left, right), ...]
         self.sack_ok = sack_ok
-        self.tos = None
+        self.tos = self.ttl = None
         self.head = b""
         self.at = 0
         self.raw = None
@@ -158,6 +158,11 @@ class FakePath:
         self.gso_max = s.iface.device.gso_max if s.caps & CAP_TSO4 else 0
         self.kind = kind(dst)
         self.header = 20
+        self.set_ttl(-1)
+
+    def set_ttl(self, ttl, tos=0):
+        self.ttl = ttl if ttl >= 0 else 64
+        self.tos = tos
 
     def follow(self, now):
         return True
@@ -179,7 +184,8 @@ class FakePath:
             return False
         assert proto & 0xFFFF == 6
         s.out.append(_take(s, self, f, now))
-        s.out[-1].tos = proto >> 16
+        s.out[-1].tos = proto >> 16 | self.tos
+        s.out[-1].ttl = self.ttl
         d = s.iface.device
         d.taken += 1
         if s.hold:
@@ -205,6 +211,9 @@ class FakeIp:
             return None
         self.s.paths += 1
         return FakePath(self.s, dst, src or OUR)
+
+    def private_path(self, dst, src=0, iface=None):
+        return self.path(dst, src)
 
     def reply(self, h):
         if h.src >> 24 != 10:
