@@ -216,7 +216,7 @@ def test_flood(world):
         p.wait()
         tried += 10
         clients += got["done"]
-        assert got["failed"] == 0, got
+        assert got["failed"] == 0, (got, server.stats())
     sent = said(flood)
     print(sent, clients, "clients were served")
     assert sent["sent"] == FLOOD

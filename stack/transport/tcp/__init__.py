@@ -233,10 +233,14 @@ class Tcp:
 
         It may be None. Nothing is allocated, nothing cached for the address.
         """
+        return self.ip.reply(self.peer(remote_addr, local_addr))
+
+    def peer(self, remote_addr, local_addr):
+        """What `ip.reply` and cookies read of the header of a packet from there to here."""
         p = self._peer
         p.src = remote_addr
         p.dst = local_addr
-        return self.ip.reply(p)
+        return p
 
     def reset_reply(self, path, h, n, now):
         """"If the ACK bit is off ... <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>. If the ACK

@@ -139,6 +139,9 @@ class HalfOpen:
                 self._ack(now)
                 return
         if h.ack != (self.iss + 1 & _M):
+            # A SYN of it was answered by a cookie before another of it found a place here.
+            if l.open_by_cookie(l.tcp.peer(self.remote_addr, self.local_addr), h, f, now):
+                return
             # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
             path = l.tcp.way_back(self.local_addr, self.remote_addr)
             l.tcp.reset_reply(path, h, f.end - f.off, now)
@@ -241,7 +244,7 @@ class Listener:
             tcp.stats.drop("tcp.rst_to_listener")
             return
         if flags & ACK:
-            if flags & SYN or not self._open_by_cookie(iph, h, f, now):
+            if flags & SYN or not self.open_by_cookie(iph, h, f, now):
                 tcp.reset_unknown(iph, h, f.end - f.off, now)
             return
         if not flags & SYN:
@@ -312,11 +315,15 @@ class Listener:
         half.listener = self
         return half
 
-    def _open_by_cookie(self, iph, h, f, now):
+    def open_by_cookie(self, iph, h, f, now):
+        """The ACK h of an answer that nothing was kept of. False: it is none."""
         tcp = self.tcp
         half = self._spare()
         if not tcp.syn_cookies or not tcp.cookies.take(half, iph, h, now):
             return False
+        kept = tcp.flows.find(iph.dst, h.dst_port, iph.src, h.src_port)
+        if kept is not None:
+            self.drop_half(kept)
         self.promote(half, h, f, now)
         return True
 

@@ -57,6 +57,35 @@ def test_a_client_gets_through():
     assert drain(s)[-1].data == pattern(100)
 
 
+def test_a_place_is_free_in_between():
+    """Its first SYN is answered by a cookie, its second finds a place; it takes the first answer."""
+    for again in (1, 2):
+        s = _flooded()
+        options = {"mss": MSS, "wscale": 7, "sack_ok": True, "ts": (T, 0)}
+        send(s, seg("S", seq=R, **options))
+        first = drain(s)[-1]
+        send(s, seg("R", seq=R + 1, peer_port=1000), src=PEER2)
+        assert s.tcp.half_open == MAX_HALF_OPEN - 1
+        s.tcp.isn = lambda *_: 777777
+        send(s, seg("S", seq=R, **options))
+        second = drain(s)[-1]
+        assert s.tcp.half_open == MAX_HALF_OPEN and second.seq == 777777 != first.seq
+        taken = first if again == 1 else second
+        send(s, seg("A", seq=R + 1, ack=taken.seq + 1, ts=(T + 1, taken.ts[0])))
+        assert not drain(s)
+        c = s.listener.accept()
+        assert c is not None and c.iss == taken.seq
+        assert s.tcp.half_open == MAX_HALF_OPEN - 1 and s.tcp.live == 1
+        # What answers neither is reset, and the entry stays.
+        s = _flooded()
+        send(s, seg("R", seq=R + 1, peer_port=1000), src=PEER2)
+        send(s, seg("S", seq=R))
+        drain(s)
+        send(s, seg("A", seq=R + 1, ack=123456))
+        expect(s, seg("R", seq=123456))
+        assert s.tcp.half_open == MAX_HALF_OPEN and not s.tcp.live
+
+
 def test_the_data_of_the_ack_is_taken():
     s = _flooded()
     send(s, seg("S", seq=R, mss=MSS))
