@@ -6,6 +6,7 @@ each time something has happened.
 """
 
 import errno
+import sys
 
 from micropython import const
 
@@ -45,8 +46,20 @@ class _Entry:
             p._woken = self
 
 
+def open_connection(host, port, ssl=None, server_hostname=None):
+    """What asyncio calls so, see _open.py."""
+    from stack.api import _open
+
+    return (yield from _open.connection(host, port, ssl, server_hostname))
+
+
 class poll:
     def __init__(self):
+        # MicroPython's asyncio, which runs as it is, makes a poll when it is loaded. Its own
+        # open_connection blocks in a look-up and tries a host's first address only.
+        a = sys.modules.get("asyncio")
+        if a is not None and sys.implementation.name == "micropython":
+            a.open_connection = open_connection
         self._rt = rt = _runtime.current()
         self._lock = rt.lock
         self._unlock = rt.unlock

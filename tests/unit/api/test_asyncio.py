@@ -82,6 +82,42 @@ if hw is not None:
 
         assert asyncio.run(main()) == 111
 
+    def test_all_addresses_are_tried():
+        """RFC 8305: the first address of a name refuses, the second answers; where all refuse, so
+        does the call."""
+        from stack.api import _runtime
+        from stack.dns import hosts
+
+        async def answer(reader, writer):
+            writer.write(await reader.readline())
+            await writer.drain()
+            writer.close()
+
+        async def main():
+            server = await asyncio.start_server(answer, "127.0.0.1", 8891)
+            reader, writer = await asyncio.open_connection("several.test", 8891)
+            writer.write(b"hello\n")
+            await writer.drain()
+            got = await reader.read()
+            writer.close()
+            code = 0
+            try:
+                await asyncio.open_connection("several.test", 9)
+            except OSError as e:
+                code = e.errno
+            server.close()
+            await server.wait_closed()
+            return got, code
+
+        resolver = _runtime.current().resolver
+        before = resolver.hosts
+        resolver.hosts = hosts.parse("127.0.0.2 several.test\n127.0.0.1 several.test\n")
+        try:
+            got, code = asyncio.run(main())
+        finally:
+            resolver.hosts = before
+        assert got == b"hello\n" and code == 111
+
     def test_cancelled_reader_leaves_the_poll():
         async def silent(reader, writer):
             pass

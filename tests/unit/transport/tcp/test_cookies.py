@@ -58,7 +58,7 @@ def test_a_client_gets_through():
 
 
 def test_a_place_is_free_in_between():
-    """Its first SYN is answered by a cookie, its second finds a place; it takes the first answer."""
+    """Its first SYN is answered by a cookie, its second finds a place; it takes the first."""
     for again in (1, 2):
         s = _flooded()
         options = {"mss": MSS, "wscale": 7, "sack_ok": True, "ts": (T, 0)}
