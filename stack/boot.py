@@ -104,18 +104,24 @@ def mount_root(hw, devices, say):
 # The network.
 
 
-def start_host(hw, cfg, devices, say):
-    """Host, network cards and runtime. Returns the Runtime."""
+def start_host(hw, cfg, devices, say, kept):
+    """Host, network cards and runtime. Returns the Runtime. kept: `/` is a disk's."""
     from drivers import hotplug
     from drivers.probe import find_nics
     from stack.api import _runtime
     from stack.api._random import Random
+    from stack.devices import SECRET6
     from stack.host import Host
 
     rng = Random(hw, devices.entropy)
     if not rng.strong:
         say("random: neither RDRAND nor a virtio-rng: no keys, and ports can be guessed")
     host = make_host(Host, hw, rng, cfg.hostname)
+    fw_cfg = devices.fw_cfg
+    if kept or fw_cfg is not None and SECRET6 in fw_cfg.names():
+        from stack.identity import secret6
+
+        host.secret6 = secret6(host.secret6, rng.strong, fw_cfg, kept, say)
     runtime = _runtime.Runtime(host, hw, devices)
     for device in find_nics(hw, host.stats, say, devices.at, cfg.forward):
         host.add_interface(device)
@@ -377,7 +383,7 @@ def main(hw):
     search_path(app)
     sys.modules["sys"] = Sys()
     crypto.machine = hw
-    runtime = start_host(hw, cfg, devices, say)
+    runtime = start_host(hw, cfg, devices, say, kept)
     log_keys(cfg, say)
     trace_tcp(cfg)
     tell_listeners(hw, cfg, runtime.host.tcp)

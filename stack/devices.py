@@ -10,6 +10,8 @@ from drivers.device import DeviceError
 
 # A file of fw_cfg with more of the kernel command line, for a disk or ISO that has its own.
 CMDLINE = "opt/org.barewire/cmdline"
+# 16 bytes or more, from which the stable IPv6 addresses are made (identity.py).
+SECRET6 = "opt/org.barewire/ip6-secret"
 _TICK_US = const(10_000)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

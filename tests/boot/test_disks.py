@@ -15,6 +15,9 @@ PATH = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
 OFFLINE = {"append": {"ip": "none"}}
 
 
+SECRET = "__import__('stack.api._runtime', None, None, True).current().host.secret6"
+
+
 def host(*argv, **options):
     return subprocess.run(
         [str(a) for a in argv], check=True, capture_output=True, text=True, env=PATH, **options
@@ -33,12 +36,17 @@ def test_files_are_there_at_the_next_boot(rig, artifacts):
     guest.put("/data", data)
     guest.put("/boot.py", b"first = 'boot'")
     guest.put("/main.py", b"import kept\nprint(first, 'and main say', kept.X)")
+    # RFC 7217: what the stable IPv6 addresses are made from.
+    secret = guest.eval(SECRET)
+    assert len(secret) == 16 and guest.get("/.ip6-secret") == secret
     guest.kill()
     guest = rig.guest(disk=disk, **OFFLINE)
     assert b"boot and main say 42" in guest.child.before
     assert guest.get("/data") == data
+    assert guest.eval(SECRET) == secret
     guest.exec("import os\nos.remove('/main.py')\nos.remove('/boot.py')")
-    assert set(guest.eval("os.listdir('/')")) - {"etc/ssl", "vda1"} == {"data", "lib"}
+    names = set(guest.eval("os.listdir('/')")) - {"etc/ssl", "vda1"}
+    assert names == {"data", "lib", ".ip6-secret"}
 
 
 def test_unknown_content_is_left_and_named(rig, artifacts):
