@@ -39,8 +39,10 @@ HAS_UTO = const(64)  # user timeout
 STAMPED_LEN = const(32)
 
 # RFC 9293: "If an MSS Option is not received at connection setup, TCP
-# implementations MUST assume a default send MSS of 536" (MUST-15).
+# implementations MUST assume a default send MSS of 536 (576 - 40) for IPv4 or 1220 (1280 - 60)
+# for IPv6" (MUST-15).
 DEFAULT_MSS = const(536)
+DEFAULT_MSS6 = const(1220)
 # RFC 7323, 2.3: "If a Window Scale option is received with a shift.cnt value
 # larger than 14, the TCP SHOULD log the error but MUST use 14".
 MAX_WSCALE = const(14)

@@ -14,7 +14,7 @@ _CASE = re.compile(r"^case ([a-z0-9-]+)(?::\s*(.*))?$")
 _ID = re.compile(r"^(MUST|SHLD|MAY|REC)-\d+$|^RFC\d+(-[\w.]+)?$")
 
 # What a case may say about itself before its first step.
-_HEADER = ("each", "virtual", "guest", "host", "irs", "iss")
+_HEADER = ("each", "virtual", "guest", "four", "host", "irs", "iss")
 
 
 class ScriptError(Exception):
@@ -24,7 +24,7 @@ class ScriptError(Exception):
 class Case:
     """name, ids (what it shows), text (a sentence), file, line, steps; and what it asks for:
     host (options of the host), irs, iss ("own": what the stack chooses), virtual, guest (why
-    it is played only there, or None)."""
+    it is played only there, or None), four (why over IPv4 only, or None)."""
 
     def __init__(self, name, ids, file, line):
         self.name, self.ids, self.file, self.line = name, ids, file, line
@@ -32,11 +32,21 @@ class Case:
         self.steps = []
         self.host = {}
         self.irs = self.iss = None
-        self.virtual = self.guest = None
+        self.virtual = self.guest = self.four = None
 
     @property
     def id(self):
         return f"{self.file.stem}/{self.name}"
+
+    @property
+    def six(self):
+        """Whether it can be played over IPv6, which has no broadcast and no such options."""
+        if self.four is not None:
+            return False
+        segments = [s.args for s in self.steps if isinstance(s.args, Segment)]
+        words = [w for s in self.steps if isinstance(s.args, list) for w in s.args]
+        words += [w for g in segments for w in (g.src, g.dst)]
+        return "broadcast" not in words and not any(g.ipopt for g in segments)
 
 
 class Step:
@@ -164,7 +174,7 @@ class _Draft:
         word, _, rest = text.partition(" ")
         if text.startswith('"'):
             case.text = (case.text + " " + text.strip('"')).strip()
-        elif word in ("virtual", "guest"):
+        elif word in ("virtual", "guest", "four"):
             if not rest:
                 raise ValueError("say why")
             setattr(case, word, rest)

@@ -158,6 +158,7 @@ class Live:
     """See play.py."""
 
     exact = False
+    default_mss = 536
 
     def __init__(self, bench, index):
         self.bench, self.k = bench, index

@@ -113,7 +113,6 @@ NOT_DONE = {
 }
 # Also shown elsewhere is only a part of it.
 PARTLY = {
-    15: "the default for IPv6 has a test of its own where IPv6 has",
     20: "R1 gives no negative advice to IP: there is one way to each neighbour, which ARP watches",
 }
 

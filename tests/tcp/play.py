@@ -67,11 +67,12 @@ class Player:
         getattr(self, "do_" + step.kind.replace("-", "_"))(step.args, step.after)
 
     def value(self, text):
-        """An expression of a script: numbers, rcv, snd, mss, tsval, tsnow."""
+        """An expression of a script: numbers, rcv, snd, mss, mss0, tsval, tsnow."""
         if text is None or text == "*":
             return None
         names = {"rcv": self.rcv, "snd": self.snd, "mss": self.mss, "iss": self.iss,
-                 "irs": self.irs, "tsval": self.tsval, "tsnow": self.ts_now()}  # fmt: skip
+                 "irs": self.irs, "tsval": self.tsval, "tsnow": self.ts_now(),
+                 "mss0": self.stage.default_mss}  # fmt: skip
         return int(eval(text, {"__builtins__": {}}, names))
 
     def ts_now(self):
@@ -376,6 +377,7 @@ class Player:
         if after:
             self.stage.wait(self.clock + after[0])
         self.stage.settle()
+        text = text.replace("mss0", str(self.stage.default_mss))
         ok, shown = self.stage.check(text, self.iss, self.irs)
         assert ok, f"is {shown}"
 

@@ -27,8 +27,17 @@ def sum16(data, total=0):
     return total ^ 0xFFFF
 
 
+V6 = 1 << 45  # at and above it an int is an IPv6 address: fd00:: and its low 32 bits
+
+
+def address(a):
+    """The bytes of an address."""
+    n = struct.pack("!I", a & 0xFFFFFFFF)
+    return b"\xfd" + bytes(11) + n if a >= V6 else n
+
+
 def pseudo(src, dst, n):
-    return struct.pack("!IIBBH", src, dst, 0, 6, n)
+    return address(src) + address(dst) + struct.pack("!BBH", 0, 6, n)
 
 
 def flag_bits(text):

@@ -11,9 +11,17 @@ CASES = load()
 PLAYED = [c for c in CASES if c.guest is None]
 
 
+SIX = [c for c in PLAYED if c.six]
+
+
 @pytest.mark.parametrize("case", PLAYED, ids=[c.id for c in PLAYED])
 def test_script(case):
     Player(case, Virtual(case)).play()
+
+
+@pytest.mark.parametrize("case", SIX, ids=[c.id for c in SIX])
+def test_script_over_ipv6(case):
+    Player(case, Virtual(case, six=True)).play()
 
 
 def test_there_are_enough():

@@ -4,6 +4,7 @@ import errno
 import re
 
 from stack.core.frame import HEADROOM
+from stack.net.addr6 import ANY
 from stack.net.marks import Marks
 from stack.transport.tcp import status
 from tests.tcp import segment as wire
@@ -21,17 +22,11 @@ _ADDRESSES = {
 _SETTINGS = {"nodelay": "nodelay"}
 
 
-def _marks(words):
-    m = Marks()
-    m.ttl, m.tos = int(words.get("ttl", -1)), int(words.get("tos", 0))
-    return m
-
-
 class Quoted:
     """The IP header of a packet of ours in an ICMP error."""
 
-    def __init__(self, mtu):
-        self.src, self.dst, self.mtu = h.OUR, h.PEER, mtu
+    def __init__(self, src, dst, mtu):
+        self.src, self.dst, self.mtu = src, dst, mtu
 
 
 class Virtual:
@@ -40,8 +35,14 @@ class Virtual:
     iss = h.L
     exact = True
 
-    def __init__(self, case):
+    def __init__(self, case, six=False):
+        """six: over IPv6, by a link whose MTU is as much larger as its header, so that the
+        numbers are the same."""
+        self.six = wire.V6 if six else 0
+        self.default_mss = 1220 if six else 536
         host = dict(case.host)
+        if six:
+            host["mtu"] = host.get("mtu", 1500) + 20
         self.s = s = h.Script(**host)
         own, real = h.L if case.iss is None else case.iss, s.real_isn
         self.iss = h.L if own == "own" else own
@@ -63,7 +64,7 @@ class Virtual:
     def inject(self, seq, ack, flags, win, urg, options, data, corrupt, src, dst, port, tos, off,
                ipopt):  # fmt: skip
         s = self.s
-        src, dst = _ADDRESSES[src or "peer"], _ADDRESSES[dst or "us"]
+        src, dst = self._address(src or "peer"), self._address(dst or "us")
         raw = wire.build(
             s.peer_port, port or s.port, seq, ack, flags, win, urg, options, data, src, dst,
             corrupt, off,
@@ -79,6 +80,11 @@ class Virtual:
         s.tcp.flush(s.now)
         h.check(s)
         return raw
+
+    def _address(self, name):
+        if name == "any":
+            return ANY if self.six else 0
+        return _ADDRESSES[name] | self.six
 
     def emitted(self, clock, low, high, hope=True):
         """The next packet, at `clock` + low..high exactly; None."""
@@ -99,7 +105,7 @@ class Virtual:
             return None
         s.out.pop(0)
         h.check(s)
-        p = wire.parse(o.raw, h.OUR if o.src is None else o.src, o.dst)
+        p = wire.parse(o.raw, o.src, o.dst)
         p.at = at
         p.tos, p.ttl = o.tos, o.ttl
         return p
@@ -120,19 +126,28 @@ class Virtual:
         if s.conn is not None:
             self.orphans.append(s.conn)
         s.conn = s.tcp.connect(
-            _ADDRESSES[words.get("to", "peer")], h.PEER_PORT, s.now,
-            _ADDRESSES[words.get("from", "any")], h.OUR_PORT, **more,
+            self._address(words.get("to", "peer")), h.PEER_PORT, s.now,
+            self._address(words.get("from", "any")), h.OUR_PORT, **more,
         )  # fmt: skip
         if "ttl" in words or "tos" in words:
-            status.mark(s.conn, _marks(words))
+            status.mark(s.conn, self._marks(words))
+
+    def _marks(self, words):
+        m = Marks()
+        ttl, tos = int(words.get("ttl", -1)), int(words.get("tos", 0))
+        if self.six:
+            m.hops, m.tclass = ttl, tos
+        else:
+            m.ttl, m.tos = ttl, tos
+        return m
 
     def listen(self, backlog, words):
         s = self.s
-        s.listener = s.tcp.listen(0, h.OUR_PORT, backlog, s.now, "reuse" in words)
+        s.listener = s.tcp.listen(self._address("any"), h.OUR_PORT, backlog, s.now, "reuse" in words)
         if "fastopen" in words:
             s.listener.fastopen = 5
         if "ttl" in words or "tos" in words:
-            s.listener.marks = _marks(words)
+            s.listener.marks = self._marks(words)
 
     def flood(self, n):
         port, self.s.peer_port = self.s.peer_port, 1024
@@ -196,7 +211,7 @@ class Virtual:
                 c.keepidle_us, c.keepintvl_us, c.keepcnt = values
             c.set_keepalive(True)
         elif name in ("ttl", "tos"):
-            status.mark(c, _marks({name: values[0]}))
+            status.mark(c, self._marks({name: values[0]}))
         elif name == "user_timeout":
             status.set_user_timeout(c, values[0], self.s.now)
         else:
@@ -231,17 +246,19 @@ class Virtual:
         told = _ICMP.get((kind, code))
         if told is None:
             return
+        src, dst = self._address("us"), self._address("peer")
         if mtu:
+            mtu += 20 if self.six else 0
             s.mtu = mtu
             if s.conn is not None:
                 s.conn.path.mtu = mtu
         f = s.frame
         f.reset()
         f.off = HEADROOM
-        quoted = wire.build(h.OUR_PORT, s.peer_port, seq, 0, "A", 0, 0, b"", b"", h.OUR, h.PEER)
+        quoted = wire.build(h.OUR_PORT, s.peer_port, seq, 0, "A", 0, 0, b"", b"", src, dst)
         f.buf[f.off : f.off + len(quoted)] = quoted
         f.end = f.off + len(quoted)
-        s.tcp.on_error(told, Quoted(mtu), f, s.now)
+        s.tcp.on_error(told, Quoted(src, dst, mtu), f, s.now)
         s.tcp.flush(s.now)
 
     def finish(self):

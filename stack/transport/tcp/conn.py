@@ -230,7 +230,7 @@ class Connection:
         if tcp.uto and has & HAS_UTO:
             usertimeout.heard(self, h.uto)
         self._peer_options(
-            options.peer_mss(h), options.peer_wscale(h),
+            options.peer_mss(h, self.remote_addr), options.peer_wscale(h),
             tcp.sack and bool(has & HAS_SACK_OK), tcp.timestamps and bool(has & HAS_TS),
         )
 

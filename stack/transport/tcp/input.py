@@ -457,7 +457,7 @@ def _syn_sent(c, h, f, now):
     segment.syn_window(c)
     c.on_syn_options(h)
     if c.fast:
-        c.tcp.fast_open.learn(c.remote_addr, h, options.peer_mss(h))
+        c.tcp.fast_open.learn(c.remote_addr, h, options.peer_mss(h, c.remote_addr))
     # RFC 7323 2.2: "The window field in a segment where the SYN bit is set ... MUST NOT be scaled".
     c.snd_wnd = c.max_wnd = h.window
     c.snd_wl1 = h.seq

@@ -60,7 +60,7 @@ class HalfOpen:
         self.remote_port = h.src_port
         self.irs = h.seq
         self.iss = iss
-        self.mss = options.peer_mss(h)
+        self.mss = options.peer_mss(h, remote_addr)
         self.wscale = options.peer_wscale(h)
         tcp = self.listener.tcp
         self.sack_ok = tcp.sack and h.options & HAS_SACK_OK != 0

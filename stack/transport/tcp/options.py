@@ -12,8 +12,9 @@ Not implemented: options of RFC 5925 (authentication).
 
 from micropython import const
 
+from stack.net.addr6 import V6
 from stack.transport.tcp import usertimeout
-from stack.wire.tcp import DEFAULT_MSS, HAS_MSS, HAS_WSCALE, stamp
+from stack.wire.tcp import DEFAULT_MSS, DEFAULT_MSS6, HAS_MSS, HAS_WSCALE, stamp
 
 _MAX_UNSCALED = const(65535)
 # RFC 9293 3.7.1 wants a floor in practice: a peer that asks for a tiny MSS makes
@@ -29,13 +30,11 @@ PAWS_IDLE_US = const(24 * 86_400_000_000)
 _M = const(0xFFFFFFFF)
 
 
-def peer_mss(h):
-    """The MSS that the SYN with header h asks for.
-
-    RFC 9293 3.7.1: "If an MSS Option is not received at connection setup, TCP
-    implementations MUST assume a default send MSS of 536 (576 - 40) for IPv4" (MUST-15).
-    """
-    return h.mss if h.options & HAS_MSS else DEFAULT_MSS
+def peer_mss(h, addr):
+    """The MSS that the SYN with header h asks for, from an address of which family (MUST-15)."""
+    if h.options & HAS_MSS:
+        return h.mss
+    return DEFAULT_MSS6 if addr >= V6 else DEFAULT_MSS
 
 
 def peer_wscale(h):

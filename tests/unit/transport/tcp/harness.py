@@ -16,6 +16,7 @@ from stack.core.frame import CAP_TSO4, CAP_TX_CSUM, HEADROOM, Frame, FramePool
 from stack.core.mem import Buffers
 from stack.core.stats import Stats
 from stack.core.timers import Timers
+from stack.net.addr6 import V6
 from stack.transport.tcp import Tcp
 from stack.transport.tcp.states import NAMES
 from stack.wire import tcp as wire
@@ -120,8 +121,21 @@ def seg(flags="A", seq=None, ack=None, data=b"", n=None, wnd=None, mss=None, wsc
                sack, sack_ok)
 
 
+def raw(addr):
+    """An address as its header has it: of IPv6, the handle V6 | n is fd00::n here."""
+    n = bytes([addr >> i & 0xFF for i in (24, 16, 8, 0)])
+    return b"\xfd" + bytes(11) + n if addr >= V6 else n
+
+
+def pseudo(src, dst, length=0):
+    """The sum of the pseudo-header: RFC 9293 3.1, RFC 8200 8.1."""
+    b = bytearray(raw(src) + raw(dst) + bytes([0, 6, length >> 8, length & 0xFF]))
+    return checksum.add(b, 0, len(b), 0)
+
+
 def kind(dst):
     """What the IP layer calls an address: 1 unicast, 2 broadcast, 3 multicast."""
+    dst &= V6 - 1
     return 2 if dst == 0x0AFFFFFF else 3 if dst >> 28 == 14 else 1
 
 
@@ -157,7 +171,7 @@ class FakePath:
         self.iface = s.iface
         self.gso_max = s.iface.device.gso_max if s.caps & CAP_TSO4 else 0
         self.kind = kind(dst)
-        self.header = 20
+        self.header = 40 if dst >= V6 else 20
         self.set_ttl(-1)
 
     def set_ttl(self, ttl, tos=0):
@@ -171,12 +185,7 @@ class FakePath:
         return False
 
     def pseudo(self, proto):
-        b = bytearray(10)
-        for i in range(4):
-            b[i] = self.src >> (24 - 8 * i) & 0xFF
-            b[4 + i] = self.dst >> (24 - 8 * i) & 0xFF
-        b[9] = proto
-        return checksum.add(b, 0, 10, 0)
+        return pseudo(self.src, self.dst)
 
     def output(self, f, proto, now):
         s = self.s
@@ -207,18 +216,20 @@ class FakeIp:
         assert proto == 6
 
     def path(self, dst, src=0):
-        if dst >> 24 != 10 and dst >> 28 != 14 or src not in (0, OUR, OUR2):
+        six = dst & V6
+        low = dst - six
+        if low >> 24 != 10 and low >> 28 != 14 or src not in (0, OUR | six, OUR2 | six):
             return None
         self.s.paths += 1
-        return FakePath(self.s, dst, src or OUR)
+        return FakePath(self.s, dst, src or OUR | six)
 
     def private_path(self, dst, src=0, iface=None):
         return self.path(dst, src)
 
     def reply(self, h):
-        if h.src >> 24 != 10:
+        if (h.src & V6 - 1) >> 24 != 10:
             return None
-        return FakePath(self.s, h.src, h.dst if h.kind == 1 else OUR)
+        return FakePath(self.s, h.src, h.dst if h.kind == 1 else OUR | h.src & V6)
 
 
 class IpHeader:
@@ -232,14 +243,7 @@ class IpHeader:
         return self._tos
 
     def pseudo(self, length):
-        b = bytearray(12)
-        for i in range(4):
-            b[i] = self.src >> (24 - 8 * i) & 0xFF
-            b[4 + i] = self.dst >> (24 - 8 * i) & 0xFF
-        b[9] = 6
-        b[10] = length >> 8
-        b[11] = length & 0xFF
-        return checksum.add(b, 0, 12, 0)
+        return pseudo(self.src, self.dst, length)
 
 
 def _take(s, path, f, now):
@@ -266,7 +270,7 @@ def _take(s, path, f, now):
         assert s.caps & CAP_TSO4 and n <= s.iface.device.gso_max
         assert n > f.gso_size
     else:
-        assert total + 20 <= s.mtu, (total, s.mtu)
+        assert total + path.header <= s.mtu, (total, s.mtu)
     assert h.urgent == 0
     o = Seg(
         flag_text(h.flags), h.seq, h.ack, bytes(payload[g.off :]), None, h.window,
