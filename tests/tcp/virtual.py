@@ -143,7 +143,8 @@ class Virtual:
 
     def listen(self, backlog, words):
         s = self.s
-        s.listener = s.tcp.listen(self._address("any"), h.OUR_PORT, backlog, s.now, "reuse" in words)
+        any_address = self._address("any")
+        s.listener = s.tcp.listen(any_address, h.OUR_PORT, backlog, s.now, "reuse" in words)
         if "fastopen" in words:
             s.listener.fastopen = 5
         if "ttl" in words or "tos" in words:

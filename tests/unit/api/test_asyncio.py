@@ -92,6 +92,7 @@ if hw is not None:
             writer.write(await reader.readline())
             await writer.drain()
             writer.close()
+            await writer.wait_closed()
 
         async def main():
             server = await asyncio.start_server(answer, "127.0.0.1", 8891)
@@ -100,6 +101,7 @@ if hw is not None:
             await writer.drain()
             got = await reader.read()
             writer.close()
+            await writer.wait_closed()
             code = 0
             try:
                 await asyncio.open_connection("several.test", 9)

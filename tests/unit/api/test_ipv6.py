@@ -7,8 +7,8 @@ from stack.dns import message
 from stack.net import addr6, slaac
 from stack.wire import arp, ethernet
 from tests.unit.api.world import DatagramServer, StreamServer, World
-from tests.unit.net import support, support6
-from tests.unit.net.support import Wire
+from tests.unit.net.support import OURS, PEER, A, B, Wire
+from tests.unit.net.support6 import advert, icmp
 
 ONE = "::1"
 
@@ -364,9 +364,9 @@ def test_hop_limit_and_class():
             s.sendto(b"who is there?", (peer, 9))
             s.close()
         reply = bytearray(42)
-        ethernet.build(reply, 0, support.OURS, support.PEER, 0x0806)
-        arp.build(reply, 14, 2, support.PEER, support.B, support.OURS, support.A)
-        d.inbox += [bytes(reply), support6.icmp(136, 0, support6.advert())]
+        ethernet.build(reply, 0, OURS, PEER, 0x0806)
+        arp.build(reply, 14, 2, PEER, B, OURS, A)
+        d.inbox += [bytes(reply), icmp(136, 0, advert())]
         w.host.poll(w.hw.t)
         four, six = (m.IPPROTO_IP, m.IP_TTL, m.IP_TOS), (
             m.IPPROTO_IPV6, m.IPV6_UNICAST_HOPS, m.IPV6_TCLASS)  # fmt: skip
