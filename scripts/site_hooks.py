@@ -57,6 +57,11 @@ _BLOCK = re.compile(r"^([ \t]*)<!--\s*block:\s*(.*?)\s*-->", re.M | re.DOTALL)
 
 
 def on_config(config):
+    """Pages that the navigation does not name come last in it, then the reference."""
+    named = re.findall(r"[\w.-]+\.md", str(config.nav))
+    more = sorted(p.name for p in (ROOT / "docs").glob("*.md") if p.name not in named)
+    if more:
+        config.nav.append({"More": more})
     entries = [{title: f"reference/{name}.md"} for name, title, _ in REFERENCE]
     config.nav.append({"Reference": entries})
     return config
@@ -137,13 +142,13 @@ def _public(member):
 
 
 def _class(member):
-    out = [f"### class {member.name}{{ #{_anchor(member)} }}\n", _doc(member)]
+    out = [f"### class {member.name} {{ #{_anchor(member)} }}\n", _doc(member)]
     out += [_function(m, "####") for m in member.members.values() if _public(m) and m.is_function]
     return "\n".join(out)
 
 
 def _anchor(member):
-    return member.path.replace(".", "-").lower()
+    return re.sub(r"[^a-z0-9]+", "-", member.path.lower())
 
 
 def _function(member, level):

@@ -52,7 +52,7 @@ class Place:
 
     def guest(self, name=""):
         if name not in self._guests:
-            options = {"net": self.lab.tap(), **self.options.get(name, {})}
+            options = {"net": self.lab.tap(), "boot_timeout": 120, **self.options.get(name, {})}
             guest = self._guests[name] = self.rig.guest(**options)
             guest.ip = wait_for_address(guest, 60)
             guest.put("/root.pem", (self.folder / "root.pem").read_bytes())
@@ -139,20 +139,10 @@ def web(place):
     (www / "body.bin").write_bytes(bytes(200_000))
     env = {**os.environ, "WWW": str(www), "PYTHONPATH": str(root())}
 
-    def listens(port):
-        def ready():
-            try:
-                host.connect((host.ip, port), timeout=1).close()
-                return True
-            except OSError:
-                return False
-
-        return ready
-
     argv = [sys.executable, "-m", "hypercorn", "tests.boot.http_app:app", "--bind",
             f"{host.ip}:8443", "--certfile", folder / "cert.pem", "--keyfile", folder / "key.pem"]
     services.Service(host, "hypercorn", ["env", *(f"{k}={v}" for k, v in env.items()), *argv],
-                     listens(8443), 60)  # fmt: skip
+                     lambda: _listens(host, 8443), 60)  # fmt: skip
     conf, hosts = folder / "tinyproxy.conf", folder / "hosts"
     conf.write_text(
         f"Port 3128\nListen {host.ip}\nTimeout 60\nAllow 0.0.0.0/0\nBasicAuth me pw\n"
@@ -160,13 +150,34 @@ def web(place):
     hosts.write_text(f"127.0.0.1 localhost\n{host.ip} {DOMAIN}\n")
     as_there = 'mount --bind "$0" /etc/hosts && exec tinyproxy -d -c "$1"'
     services.Service(host, "tinyproxy", ["unshare", "-m", "sh", "-c", as_there, hosts, conf],
-                     listens(3128), 60)  # fmt: skip
+                     lambda: _listens(host, 3128), 60)  # fmt: skip
     place.files = {"www/page.txt": "0123456789\n"}
-    for name in ("cert.pem", "key.pem", "root.pem"):
-        place.files[name] = (folder / name).read_text()
+
+
+def kitchen(place):
+    """docs/cookbook.md: mosquitto, an index of packages on the web server, 10.77.0.20."""
+    from tests.boot import programs
+
+    bridge(place)
+    www = place.host.lab.services[-1].root
+    programs.mip_index(www / "pi", "micropython-umqtt-simple")
+    conf = place.folder / "mosquitto.conf"
+    conf.write_text(f"listener 1883 {place.host.ip}\nallow_anonymous true\nuser root\n")
+    services.Service(place.host, "mosquitto", [services._program("mosquitto"), "-c", conf],
+                     lambda: _listens(place.host, 1883), 30)  # fmt: skip
+    append = {"ip": "10.77.0.20/24", "gw": place.host.ip, "dns": place.host.ip}
+    place.options[""] = {"append": append}
+
+
+def _listens(host, port):
+    try:
+        host.connect((host.ip, port)).close()
+        return True
+    except OSError:
+        return False
 
 
 PAGES = {
-    "docs/cli.md": command_line, "docs/deploy.md": fleet, "docs/dns.md": names,
-    "docs/http.md": web,
+    "docs/cli.md": command_line, "docs/cookbook.md": kitchen, "docs/deploy.md": fleet,
+    "docs/dns.md": names, "docs/http.md": web,
 }  # fmt: skip

@@ -82,6 +82,7 @@ class Page:
         self.child = None  # a command that goes on
         self.output = None  # of the last block
         self.compared = 0
+        self.session = []  # lines of CPython's, of all blocks so far
 
     def close(self):
         if self.child:
@@ -174,21 +175,25 @@ class Page:
         return said
 
     def _run_cpython(self, block):
+        """In the page's one session: a process that runs what came before it, and this."""
         if block.language == "pycon":
-            # One process for the whole session: each example's output ends with a line of its own.
-            code, found = ["import traceback"], examples(block.text)
-            for source, _ in found:
-                code.append(f"try:\n {_AT_THE_PROMPT.format(source)}")
-                code.append("except Exception as e:\n print(''.join("
-                            "traceback.format_exception_only(e)).strip())")  # fmt: skip
-                code.append("print('\\0')")
-            self._save("_session.py", "\n".join(code) + "\n")
-            said = self._python(block, ["_session.py"]).split("\0\n")
-            for (source, want), got in zip(found, said):
+            new = examples(block.text)
+            self.session += [_AT_THE_PROMPT.format(source + "\n") for source, _ in new]
+        else:
+            new = [(block.text, None)]
+            self.session.append(f"exec(compile({block.text!r}, 'block', 'exec'))")
+        code = "import traceback\n"
+        for line in self.session:
+            code += f"try:\n {line}\nexcept Exception as e:\n print("
+            code += "''.join(traceback.format_exception_only(e)).strip())\nprint('\\0')\n"
+        self._save("_session.py", code)
+        said = self._python(block, ["_session.py"]).split("\0\n")[-len(new) - 1 : -1]
+        for (source, want), got in zip(new, said):
+            self.output = got
+            if want is not None:
                 self._compare(block, source, want, got)
-            return
-        self._save("_block.py", block.text)
-        self.output = self._python(block, ["_block.py"])
+            elif re.search(r"^\w*(Error|Exception)\b", got, re.M):
+                raise Differs(f"{block}: {got}")
 
     def _run_pytest(self, block):
         name = f"test_line_{block.line}.py"

@@ -26,6 +26,7 @@ def test_every_block_says_what_it_is():
 
 @pytest.mark.boot
 @pytest.mark.bridge
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES if "```" in (root() / p).read_text()])
 def test_page(page, rig, artifacts, record_property):
     found = read(page)
