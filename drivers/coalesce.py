@@ -1,4 +1,4 @@
-"""Segments of one TCP stream that lie in buffers one behind the other become one, in place.
+"""Segments of one TCP stream that wait one behind the other become one, in place.
 
 For cards that hand up each frame of 1,514 bytes by itself: the stack then pays for 64 KB
 what it would for one of them. Only what changes nothing for the receiver is joined (as
@@ -6,6 +6,11 @@ RFC 9293 leaves the cutting to the sender): IPv4 without options or fragments, T
 options or with the same timestamps in all (RFC 7323's layout in 12 bytes), ACK and perhaps
 PSH, the same addresses, ports, TOS, TTL, acknowledgement and window, the next sequence
 number, and checksums that are right.
+
+Of acknowledgments without data, which a Linux receiver sends for every second segment, the
+newest stands for all that wait in front of it (RFC 3449, 5.2.1, "ACK filtering"). It must be
+like them but for window and timestamp, newer, and right in its sums; so one that says the
+same again (RFC 5681's "duplicate"), SACK blocks, and ECN's flags are each handed up.
 
 A driver's `take(ring, st)` gives frames as place << 20 | length << 2 | 2 if it does not lie in
 one piece | 1 if its checksum is vouched for, or an int of at most 0. Places are multiples of 4
@@ -20,6 +25,7 @@ from micropython import const
 from stack.core.mem import copy
 
 HEADERS = const(54)  # Ethernet, IPv4, TCP; 12 more with timestamps
+ACK = const(-1)  # of `continues`: no payload
 # A whole IP packet has at most 65,535 bytes: 52 of headers, and a last segment as large as any.
 _MOST = const(65535 - 52 - 16110)
 # Where `join` says what it made: the last two words of a driver's state.
@@ -27,7 +33,7 @@ _PLACE, _LENGTH = const(6), const(7)
 
 
 def join(take, ring, st, arena, r):
-    """Append to frame r, in place, the frames behind it that continue it.
+    """Append to frame r, in place, the frames behind it that continue it; or let them stand for it.
 
     What it is then stands in st[6], its place, and st[7], the rest. Returns what `take` gave
     last, which does not belong to it; 0 if there was nothing.
@@ -38,6 +44,13 @@ def join(take, ring, st, arena, r):
     first = have = continues(arena, a, 0, a, r >> 2 & 0x3FFFF, r & 1)
     if not first:
         return 0
+    while first == ACK:
+        st[_PLACE] = a
+        st[_LENGTH] = r & 0xFFFFF | 1
+        r = take(ring, st)
+        a, b = r >> 20, a
+        if r <= 0 or r & 2 or continues(arena, b, ACK, a, r >> 2 & 0x3FFFF, r & 1) != ACK:
+            return r
     headers = 34 + (arena[a + 46] >> 2)
     while True:
         r = take(ring, st)
@@ -59,7 +72,10 @@ def join(take, ring, st, arena, r):
 
 @micropython.viper
 def continues(arena, a: int, have: int, b: int, n: int, vouched: int) -> int:
-    """The payload of the frame arena[b:b + n] if it follows `have` bytes of the one at a, or 0."""
+    """The payload of the frame arena[b:b + n] if it follows `have` bytes of the one at a, or 0.
+
+    ACK if it has none and, with `have` ACK too, the one at a says nothing that it does not.
+    """
     h = ptr16(arena)
     w = ptr32(arena)
     p = ptr8(arena)
@@ -78,18 +94,36 @@ def continues(arena, a: int, have: int, b: int, n: int, vouched: int) -> int:
         return 0
     total = p[b + 16] << 8 | p[b + 17]
     k = total - 20 - length
-    if k <= 0 or total > n - 14:
+    if k < 0 or total > n - 14:
         return 0
+    if k == 0:
+        if have > 0:
+            return 0
+        k = ACK
     if have:
         j = a >> 2
         v = (w[i] ^ w[j]) | (w[i + 1] ^ w[j + 1]) | (w[i + 2] ^ w[j + 2]) | (w[i + 3] ^ w[j + 3])
         v |= (w[i + 5] ^ w[j + 5]) | (w[i + 7] ^ w[j + 7]) | (w[i + 8] ^ w[j + 8])
         v |= ((w[i + 6] ^ w[j + 6]) & 0xFFFF0000) | ((w[i + 9] ^ w[j + 9]) & 0xFFFF)
-        v |= ((w[i + 10] ^ w[j + 10]) & 0xFFFF0000) | ((w[i + 11] ^ w[j + 11]) & 0xFFFF)
-        v |= ((w[i + 12] ^ w[j + 12]) & 0xFFFF) | (p[a + 46] ^ p[b + 46])
-        if length == 32:
-            v |= (w[i + 14] ^ w[j + 14]) | (w[i + 15] ^ w[j + 15])
-            v |= (w[i + 16] ^ w[j + 16]) & 0xFFFF
+        v |= p[a + 46] ^ p[b + 46]
+        if have > 0:
+            v |= ((w[i + 10] ^ w[j + 10]) & 0xFFFF0000) | ((w[i + 11] ^ w[j + 11]) & 0xFFFF)
+            v |= (w[i + 12] ^ w[j + 12]) & 0xFFFF
+            if length == 32:
+                v |= (w[i + 14] ^ w[j + 14]) | (w[i + 15] ^ w[j + 15])
+                v |= (w[i + 16] ^ w[j + 16]) & 0xFFFF
+        else:
+            # What is newer by less than 2^31; not with an older timestamp, or PAWS might take the
+            # one and not the other.
+            have = 0
+            ack = p[b + 42] << 24 | p[b + 43] << 16 | p[b + 44] << 8 | p[b + 45]
+            ack -= p[a + 42] << 24 | p[a + 43] << 16 | p[a + 44] << 8 | p[a + 45]
+            if (ack - 1) & 0x80000000:
+                return 0
+            if length == 32:
+                ts = p[b + 58] << 24 | p[b + 59] << 16 | p[b + 60] << 8 | p[b + 61]
+                ts -= p[a + 58] << 24 | p[a + 59] << 16 | p[a + 60] << 8 | p[a + 61]
+                v |= ts & 0x80000000
         if v & 0xFFFFFFFF:
             return 0
         v = (p[a + 38] << 24 | p[a + 39] << 16 | p[a + 40] << 8 | p[a + 41]) + have

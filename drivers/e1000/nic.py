@@ -25,7 +25,6 @@ from stack.core.timers import NEVER
 
 _RING = const(256)  # descriptors of each ring: 4 KB
 _FRAME_MAX = const(16384)  # room behind the last buffer for a frame that wraps
-_LONG = const(0xFF000)  # bits of rx_next's length: at least 1,024 bytes, so perhaps bulk
 _HEADERS = const(18)  # Ethernet's, with a VLAN tag
 # As virtio's: IPv4's total length, less 20 and at most 60 of TCP's header.
 _GSO_MAX = const(65455)
@@ -170,7 +169,7 @@ class E1000(Device):
                         if self.error is not None:
                             break
                         continue
-                elif r & _LONG and self.join and rx_waiting(buffers, st):
+                elif self.join and rx_waiting(buffers, st):
                     ahead = coalesce.join(rx_next, buffers, st, self._arena, r)
                     r = st[ring.PLACE] << 20 | st[ring.LENGTH]
                 n += 1

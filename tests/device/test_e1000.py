@@ -347,6 +347,94 @@ def test_other_timestamps_are_another_segment(other):
     assert r.got == frames and r.nic.error is None
 
 
+def acknowledgment(ack, **change):
+    """A segment without data, padded to Ethernet's least."""
+    return segment(**{"seq": 700, "payload": b"", "ack": ack & 0xFFFFFFFF, "pad": 6, **change})
+
+
+@BOTH
+@pytest.mark.parametrize("status", [em.IXSM, em.TCPCS], ids=["unsummed", "summed"])
+@pytest.mark.parametrize("stamped", [0, 12], ids=["bare", "stamped"])
+def test_an_acknowledgment_stands_for_older_ones(device, status, stamped):
+    """Of each run of newer and newer ones the last comes up, whatever their windows."""
+    rng = random.Random(device)
+    r = Rig(device)
+    ack = start = 0xFFFFFFFF - 100_000
+    want, n = [], 0
+    for _ in range(100):
+        last = None
+        for _ in range(rng.choice([1, 2, 3, 40, 150])):
+            n += 1
+            flow = 3 + (rng.random() < 0.1)
+            step = rng.choice([0, 1, 1460, 2920, 2920, 2920])
+            ack += step
+            changing = dict(window=n & 0xFFFF, ident=n & 0xFFFF)
+            options = stamps(ack - start, n)[:stamped]
+            p = acknowledgment(ack, ports=flow, options=options, **changing)
+            assert r.model.deliver(p, status)
+            if last == flow and step:
+                want.pop()
+            want.append(p)
+            last = flow
+        while r.receive(rng.choice([1, 3, 64])):
+            pass
+        assert r.got == want
+    assert len(want) < n // 2
+
+
+STANDS_FOR_NOTHING = [
+    ("the same again", dict(ack=5000)),
+    ("older", dict(ack=4999)),
+    ("older by a lot", dict(ack=5001 + (1 << 31))),
+    ("another place in the stream", dict(seq=701)),
+    ("data", dict(payload=b"z")),
+    ("another port", dict(ports=99)),
+    ("another source", dict(src=99)),
+    ("another destination", dict(dst=99)),
+    ("another station", dict(mac=ETH[:11] + b"\0")),
+    ("congestion experienced", dict(tos=3)),
+    ("another TTL", dict(ttl=63)),
+    ("a fragment", dict(frag=0x2000)),
+    ("FIN", dict(flags=0x11)),
+    ("RST", dict(flags=0x14)),
+    ("URG", dict(flags=0x30)),
+    ("ECE", dict(flags=0x50)),
+    ("CWR", dict(flags=0x90)),
+    ("blocks of SACK", dict(options=b"\1\1\5\x0a" + bytes(8))),
+    ("an older timestamp", dict(options=stamps(9))),
+    ("no timestamp", dict(options=b"")),
+    ("a wrong IP checksum", dict(bad_ip=1)),
+    ("a wrong TCP checksum", dict(bad_tcp=1)),
+    ("cut short", dict(pad=0)),
+]
+
+
+@pytest.mark.parametrize("why, change", STANDS_FOR_NOTHING, ids=[c[0] for c in STANDS_FOR_NOTHING])
+def test_what_stands_for_no_other_acknowledgment(why, change):
+    odd = acknowledgment(**{"ack": 6000, "options": stamps(10), **change})
+    odd = odd[:-1] if why == "cut short" else odd
+    frames = [acknowledgment(5000, options=stamps(10)), odd]
+    r = Rig()
+    for p in frames:
+        r.model.deliver(p)
+    while r.receive():
+        pass
+    assert r.got == frames and r.nic.error is None
+
+
+def test_data_behind_an_acknowledgment():
+    """It stands for nothing that carries data, nor data for it."""
+    frames = [acknowledgment(5000), segment(700, b"a" * 1460), segment(2160, b"b" * 1460)]
+    frames += [acknowledgment(5001, seq=3620), acknowledgment(5002, seq=3620)]
+    r = Rig()
+    for p in frames:
+        r.model.deliver(p)
+    while r.receive():
+        pass
+    assert [p[54:] for p in r.got] == [bytes(6), b"a" * 1460 + b"b" * 1460, bytes(6)]
+    assert r.got[0] == frames[0] and r.got[2] == frames[4] and r.vouched == [True] * 3
+
+
 def test_padding_is_not_data():
     r = Rig()
     r.model.deliver(segment(0, b"a" * 1200))

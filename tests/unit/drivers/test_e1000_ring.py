@@ -156,7 +156,7 @@ def _sum(b):
 _STAMPS = b"\x01\x01\x08\x0a" + bytes(range(1, 9))
 
 
-def _stream(at, seq, payload, options=b""):
+def _stream(at, seq, payload, options=b"", ack=0xFFFFFFF0):
     """A TCP segment in a frame."""
     n = len(options) + len(payload)
     payload = options + payload
@@ -165,7 +165,7 @@ def _stream(at, seq, payload, options=b""):
     ip += struct.pack("!H", _sum(ip + ends) ^ 0xFFFF) + ends
     offset = 20 + len(options) << 2
     tcp = struct.pack(
-        "!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, 0xFFFFFFF0, offset, 0x18, 65535, 0, 0
+        "!HHIIBBHHH", 4000, 80, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, offset, 0x18, 65535, 0, 0
     )
     s = _sum(ends + struct.pack("!HH", 6, 20 + n) + tcp + payload) ^ 0xFFFF
     return bytes(range(12)) + b"\x08\0" + ip + tcp[:16] + struct.pack("!H", s) + tcp[18:] + payload
@@ -204,6 +204,30 @@ def test_joined_payload_over_a_header_changes_no_flags():
         assert frame[47] == 0x18 and frame[46] == 0x50 + (len(options) << 2)
         assert frame[54 : 54 + len(options)] == options
         assert frame[54 + len(options) :] == b"".join(payloads)
+
+
+def _taken(left, _st):
+    return left.pop() if left else 0
+
+
+def test_the_newest_acknowledgment_stands_for_all():
+    for options in (b"", _STAMPS):
+        arena = bytearray(ring.RX_SIZE * 6)
+        frames = [_stream(0, 1, b"", options, 0xFFFFFFF0 + 8 * i) for i in range(5)]
+        frames.append(_stream(0, 1, b"", options, 0xFFFFFFF0 + 8 * 4))
+        left = []
+        for i, frame in enumerate(frames):
+            arena[ring.RX_SIZE * i : ring.RX_SIZE * i + len(frame)] = frame
+            left.insert(0, ring.RX_SIZE * i << 20 | len(frame) << 2)
+        st = ring.state(8)
+        micropython.heap_lock()
+        try:
+            r = coalesce.join(_taken, left, st, arena, left.pop())
+        finally:
+            micropython.heap_unlock()
+        assert r == ring.RX_SIZE * 5 << 20 | len(frames[5]) << 2, "one that says the same again"
+        assert st[ring.PLACE] == ring.RX_SIZE * 4 and st[ring.LENGTH] == len(frames[4]) << 2 | 1
+        assert coalesce.join(_taken, left, st, arena, r) == 0 and st[ring.LENGTH] & 3 == 1
 
 
 def test_other_options_stand_alone():
