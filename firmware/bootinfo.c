@@ -26,16 +26,20 @@ typedef struct {
 } mb2_tag_t;
 
 bootinfo_t bootinfo;
-static uint64_t ram_start, ram_end;     // the range that holds this image
+static uint64_t ram_start, ram_end;     // the largest range below 4 GB, behind this image if it is in it
 
 static void add_range(const range_t *r) {
     if (r->type != RAM_TYPE) {
         return;
     }
     bootinfo.ram += r->size;
-    if (r->addr <= (uintptr_t)_text_start && (uintptr_t)_end <= r->addr + r->size) {
-        ram_start = (uintptr_t)_end;
-        ram_end = r->addr + r->size < 1ULL << 32 ? r->addr + r->size : 1ULL << 32;
+    uint64_t start = r->addr, end = r->addr + r->size < 1ULL << 32 ? r->addr + r->size : 1ULL << 32;
+    if (start < (uintptr_t)_end && (uintptr_t)_text_start < end) {
+        start = (uintptr_t)_end;
+    }
+    if (start < end && end - start > ram_end - ram_start) {
+        ram_start = start;
+        ram_end = end;
     }
 }
 

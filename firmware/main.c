@@ -99,7 +99,7 @@ int main(void) {
     irq_init();
     clock_init();
     if (bootinfo.free_end - bootinfo.free < (ptrdiff_t)(1 * MB)) {
-        fatal("the loader tells of no RAM behind the image");
+        fatal("the loader tells of no RAM");
     }
     for (;;) {
         session();

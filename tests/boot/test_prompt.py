@@ -23,6 +23,8 @@ def ask(child, line, answer):
 @pytest.mark.core
 def test_evaluates(guest):
     ask(guest.friendly(), "6 * 7", "42\n")
+    # A quarter of RAM is the heap, whatever the firmware leaves of it and where.
+    assert guest.eval("__import__('gc').mem_free() * 5 > __import__('hw').ram()")
 
 
 def test_banner_names_micropython(guest):
