@@ -28,6 +28,7 @@ NOT = {
     "asyncio_set_exception_handler": "wants an address of a build",
     "deflate_compress_memory_error": "fills the heap of a small board",
     "hashlib_final": "wants update after digest refused; docs/differences.md",
+    "machine_soft_timer": "asserts how many calls fit in a time",
     "machine_pinbase": "pins", "machine_signal": "pins", "machine_pulse": "pins",
     "machine_i2s_rate": "I2S", "machine_spi_rate": "SPI",
     "meminfo": "prints what the heap has", "memstats": "of a debugging build",
