@@ -157,14 +157,16 @@ def stats():
 
 
 def tcp(
-    congestion=None, initial_segments=None, ecn=None, syn_cookies=None, user_timeout=None, uto=None
-):
+    congestion=None, initial_segments=None, ecn=None, syn_cookies=None, user_timeout=None, uto=None,
+    pacing=None,
+):  # fmt: skip
     """TCP's settings for connections to come, changed by what is named; a dict of them.
 
     congestion: "cubic" or "newreno". initial_segments: 0 for RFC 6928's ten, 1 for the classic
     slow start. ecn: "on", "off", "accept". syn_cookies: True or False. user_timeout: seconds
     that what was sent may be unacknowledged; uto: whether it is told to peers and theirs is
-    heeded (RFC 5482), between 100 s and half an hour, unless TCP_USER_TIMEOUT is set.
+    heeded (RFC 5482), between 100 s and half an hour, unless TCP_USER_TIMEOUT is set. pacing:
+    windows are spread over long round trips, see stack/transport/tcp/pacing.py.
     """
     from stack.transport.tcp.congestion import algorithm
 
@@ -182,6 +184,8 @@ def tcp(
         t.user_timeout_us = int(user_timeout * 1_000_000)
     if uto is not None:
         t.uto = bool(uto)
+    if pacing is not None:
+        t.pacing = bool(pacing)
     return {
         "congestion": t.congestion.name,
         "initial_segments": t.initial_segments,
@@ -189,6 +193,7 @@ def tcp(
         "syn_cookies": t.syn_cookies,
         "user_timeout": t.user_timeout_us / 1_000_000,
         "uto": t.uto,
+        "pacing": t.pacing,
     }
 
 

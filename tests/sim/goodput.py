@@ -24,6 +24,7 @@ PATHS = (
     ("corrupt 1 %", {"corrupt": 0.01}),
     ("jitter 5 ms", {"jitter": 5 * MS}),
     ("buffer 16 KB", {"buffer": 16_384}),
+    ("buffer 16 KB, paced", {"buffer": 16_384, "side": {"pacing": True}}),
     ("buffer 1 MB", {"buffer": 1 << 20}),
     ("10 Mbit/s", {"rate": 1_250}),
     ("loss 1 %, reorder 5 %", {"loss": 0.01, "reorder": 0.05}),

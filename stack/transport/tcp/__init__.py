@@ -7,7 +7,7 @@
     ecn.py         marks of congestion
     sack.py        what is out, by ranges     rack.py        what of it was lost
     recovery.py    what a loss costs          duplicates.py  the same without SACK
-    congestion.py  how much may be out: cubic.py (hystart.py), newreno.py
+    congestion.py  how much may be out: cubic.py (hystart.py), newreno.py; pacing.py
     cookies.py     SYN cookies                fastopen.py    data in the SYN
     trace.py       a connection as a CSV      usertimeout.py advice to the peer
     reassembly.py  what came early            options.py     what SYNs say
@@ -74,13 +74,14 @@ class Tcp:
         self, ip, timers, rng, stats, buffers, pool, snd_max=1 << 20, rcv_max=1 << 20,
         max_connections=MAX_CONNECTIONS, time_wait_us=TIME_WAIT_US, initial_segments=0,
         congestion="cubic", sack=True, timestamps=True, ecn=ACCEPT, syn_cookies=True, uto=False,
-        user_timeout_us=USER_TIMEOUT_US,
+        user_timeout_us=USER_TIMEOUT_US, pacing=False,
     ):
         """snd_max, rcv_max: the largest rings, powers of two. initial_segments: the
         initial window (0: RFC 6928). congestion: "cubic" or "newreno". sack, timestamps:
         whether SYNs offer them. ecn: ecn.OFF, ON or ACCEPT. syn_cookies: what happens to
         a SYN when half-open entries are at their maximum, see listener.py. uto: the option of
-        usertimeout.py is said and heeded; user_timeout_us: of connections to come.
+        usertimeout.py is said and heeded; user_timeout_us: of connections to come. pacing:
+        see pacing.py.
         """
         self.ip = ip
         self.timers = timers
@@ -109,6 +110,7 @@ class Tcp:
         self.offer = options.Offer()
         self.syn_cookies = syn_cookies
         self.uto = uto
+        self.pacing = pacing
         self.user_timeout_us = user_timeout_us
         self.cookies = Cookies(self)
         self.fast_open = FastOpen(rng)
@@ -295,14 +297,15 @@ class Tcp:
             if stuck is None or c.path.iface is not stuck:
                 c.ready = False
                 budget -= _TURN
-                said = output.emit(c, now, _TURN)
+                said = c.emit(c, now, _TURN)
                 if said == output.DONE:
                     budget += _TURN - 1
                     continue
                 if said == output.MORE:
                     self.make_ready(c)
                     continue
-                stuck = c.path.iface
+                if said != output.LATER:
+                    stuck = c.path.iface
                 if c.ready:
                     continue  # it has put itself at the end
                 c.ready = True

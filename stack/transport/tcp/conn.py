@@ -25,7 +25,17 @@ from stack.core.errors import (
 )
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
-from stack.transport.tcp import ecn, input, options, output, segment, status, timer, usertimeout
+from stack.transport.tcp import (
+    ecn,
+    input,
+    options,
+    output,
+    pacing,
+    segment,
+    status,
+    timer,
+    usertimeout,
+)
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
     CLOSE_WAIT,
@@ -70,7 +80,7 @@ class Connection:
         "adv_mss", "peer_mss", "ack_every", "acked_to",
         "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
         "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
-        "uto",
+        "uto", "emit", "pace_at",
         "timer_at", "timer_index",
         "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
         "ready", "ready_next", "marks", "lane",
@@ -158,6 +168,8 @@ class Connection:
         self.keepcnt = timer.KEEPCNT
         self.keep_probes = 0
 
+        self.emit = output.emit  # or pacing.emit
+        self.pace_at = now
         self.ready = False
         self.ready_next = None
         self.retransmits = self.rx_bytes = self.tx_bytes = self.ooo_segments = 0
@@ -264,6 +276,7 @@ class Connection:
     def on_established(self, now):
         """The handshake is over (input.py)."""
         self._fast_over()
+        pacing.begin(self)
         if self.keepalive:
             self.set_keepalive(True)
         if self.snd.tail != self.snd.head or self.fin_queued:

@@ -12,7 +12,7 @@ window, the congestion window and the rules against small segments allow:
 Data is not copied: a frame names the bytes in the send ring. With segmentation
 offload one frame carries up to gso_max bytes and the device cuts it.
 
-Not implemented: pacing, urgent data (send).
+Not implemented: urgent data (send).
 """
 
 from micropython import const
@@ -32,6 +32,7 @@ _HALF = const(0x80000000)
 DONE = const(0)  # nothing left that may go now
 MORE = const(1)  # the turn is over, there is more
 BLOCKED = const(2)  # no frame, or the device is full
+LATER = const(3)  # pacing.py: not yet
 
 # RFC 9293 3.8.6.2.1: the override timeout, "in the range 0.1 - 1.0 seconds".
 OVERRIDE_US = const(200_000)
