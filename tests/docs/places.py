@@ -125,7 +125,7 @@ def command_line(place):
 def fleet(place):
     """docs/deploy.md: what `make image IMAGE=httpd` makes is there."""
     argv = [sys.executable, "-m", "barewire.build", "--image", "httpd"]
-    subprocess.run([*argv, "--formats", "elf iso disk"], cwd=root(), check=True, timeout=280,
+    subprocess.run([*argv, "--formats", "elf iso disk"], cwd=root(), check=True, timeout=850,
                    env={**os.environ, "PYTHONPATH": "host"})  # fmt: skip
 
 
