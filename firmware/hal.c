@@ -98,7 +98,7 @@ uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
 // in QEMU and in KVM; the date from the CMOS clock ----
 
 #define TIMER_HZ (1000000000ULL / 16)
-#define SPAN_US 2000
+#define SPAN_US 1000
 
 static uint64_t tsc_start;
 static uint64_t us_per_tsc;             // 32.32 fixed point

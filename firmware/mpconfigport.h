@@ -78,4 +78,9 @@ typedef intptr_t mp_int_t;
 typedef uintptr_t mp_uint_t;
 typedef intptr_t mp_off_t;
 #define MP_SSIZE_MAX INTPTR_MAX
+// Dictionaries that a boot need not grow step by step.
+#define MICROPY_MODULE_DICT_SIZE (23)
+#define MICROPY_LOADED_MODULES_DICT_SIZE (127)
+
 #define MP_STATE_PORT MP_STATE_VM
+#define mp_builtin___import__ import_module     // frozen.c
