@@ -5,7 +5,8 @@
 
 Errors are RequestException and below it ConnectionError, Timeout, HTTPError,
 TooManyRedirects; all are OSErrors. Calls without a session keep no cookies; connections
-are kept by all. A body is read when it is used; close() or a `with` ends it before that.
+are kept by all. Of a body 64 KB are read at once, unless it is a stream; what is longer is read
+when it is used, and holds one of its origin's six connections until then or until close().
 Not implemented: hooks, adapters, cert= (net.tls has client certificates), PreparedRequest.
 """
 
@@ -146,7 +147,7 @@ class _Raw:
 
 def _options(data, json, parse_headers, options):
     if not options.get("stream"):
-        options["stream"] = client.LAZY  # it is read when it is used, as MicroPython's does
+        options["stream"] = client.LAZY  # a long body is read when it is used, as MicroPython's is
     auth = options.get("auth")
     if callable(auth):
         raise NotImplementedError("auth as a function")

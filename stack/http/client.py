@@ -32,7 +32,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 
-LAZY = "lazy"  # stream=: as True, unless the server answers before it has the whole request
+# stream=: as True, but a short body is read at once, and any that comes before all is sent.
+LAZY = "lazy"
 
 
 class TooManyRedirects(OSError):
@@ -131,6 +132,8 @@ class _Exchange:
         response.history = self.history
         if not self.stream or self.stream is LAZY and response.uploading:
             yield from response.steps_load()
+        elif self.stream is LAZY:
+            yield from response.steps_ahead()
         return response
 
     def _redirect(self, status, location):

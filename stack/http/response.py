@@ -12,6 +12,8 @@ from stack.http.headers import Headers
 
 _PIECE = const(16384)
 _DISCARD = const(65536)  # of a redirect's body, so that its connection can be kept
+_AHEAD = const(65536)  # of a body that is read when it is used
+_ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
 
 
 class Response:
@@ -124,6 +126,21 @@ class Response:
     def steps_load(self):
         self._content = yield from self.steps_read(-1)
 
+    def steps_ahead(self):
+        """Read a body that is not long, so that its connection is free though nobody reads it."""
+        kind = self.headers.get("Content-Type", "").split(";")[0].strip().lower()
+        if self.length > _AHEAD or kind in _ENDLESS:
+            return
+        pieces = []
+        n = 0
+        while n <= _AHEAD:
+            piece = yield from self.steps_some()
+            if not piece:
+                break
+            pieces.append(piece)
+            n += len(piece)
+        self._rest = b"".join(pieces)
+
     def steps_discard(self):
         """Read to the end if that is near, else break off."""
         left = _DISCARD
@@ -141,7 +158,7 @@ class Response:
             if self._inflate is not None or self.length < 0:
                 return (yield from self._read_to_end())
             # With a length, one buffer and no joining.
-            n = self.length - self._done
+            n = self.length - self._done + len(self._rest)
         buf = bytearray(n)
         got = yield from self.steps_readinto(buf, 0, n)
         if got == n:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 
 import pytest
@@ -28,7 +29,16 @@ http {{
         root {dir}/www;
         location /to {{ return 302 /page; }}
         location /cookie {{ add_header Set-Cookie "a=1; Path=/"; return 200 "$http_cookie"; }}
+        location /swr {{
+            add_header Cache-Control "max-age=1, stale-while-revalidate=600";
+            return 200 "$request_id";
+        }}
         location /cached {{ add_header Cache-Control "max-age=600"; return 200 "$request_id"; }}
+    }}
+    server {{
+        listen {ip}:8444 ssl http2; listen {ip}:8001; keepalive_requests 3;
+        ssl_certificate {dir}/p256.pem; ssl_certificate_key {dir}/p256.key; ssl_protocols TLSv1.3;
+        root {dir}/www;
     }}
 }}
 """
@@ -103,11 +113,60 @@ assert c.get("http://{HOST}:8000/cached").text == a
 again = net.http.Session(cache=net.http.cache(100000, "/cache")).get("http://{HOST}:8000/cached")
 assert again.text == a and again.from_cache
 print(len([1 for c in net.connections() if c["proto"] == "tcp"]), "connections")
+# nginx as an origin: ETag and Last-Modified, a 304 each time, for a file that is hardly old.
+for base in ("http://{HOST}:8000", "https://{HOST}"):
+    c = net.http.Session(cache=net.http.cache(100000))
+    c.verify = "/root.pem"
+    a = c.get(base + "/page")
+    b = c.get(base + "/page", headers={{"Cache-Control": "no-cache"}})
+    assert not a.from_cache and b.from_cache and a.text == b.text and "Age" in b.headers
+    assert "Last-Modified" in a.headers and "ETag" in a.headers
+    tag = a.headers["ETag"]
+    assert c.get(base + "/page", headers={{"If-None-Match": tag}}).status_code == 304
+    assert c.get(base + "/page", headers={{"If-None-Match": '"x"'}}).status_code == 200
+# A refusal in the middle of an upload: nginx takes 1 MB.
+for options in ({{}}, {{"http2": False}}):
+    sent = []
+    pieces = iter([body] * 100)
+    r = requests.post("https://{HOST}/page", data=pieces, verify="/root.pem",
+                      upload_progress=lambda n, of: sent.append(n), **options)
+    assert r.status_code in (405, 413) and 20000000 not in sent, (r, sent)
+    big = body * 10
+    r = requests.post("https://{HOST}/page", data=big, verify="/root.pem", **options)
+    assert r.status_code == 413, r
+# A server that ends its connection every third request, by GOAWAY or by close.
+import asyncio
+async def all_of(base, n, **options):
+    get = lambda: net.aio.http.get(base + "/page", verify="/root.pem", **options)
+    return await asyncio.gather(*[get() for _ in range(n)])
+for base, options in (("https://{HOST}:8444", {{}}), ("http://{HOST}:8001", {{}}),
+                      ("https://{HOST}:8444", {{"http2": False}})):
+    s = requests.Session()
+    s.verify = "/root.pem"
+    for _ in range(10):
+        assert s.get(base + "/page", **options).status_code == 200
+    got = asyncio.run(all_of(base, 20, **options))
+    assert all(r.text == "a page " * 100 for r in got), got
+# Asked for again behind the back of who was served stale: at once, under asyncio.
+async def stale():
+    s = net.aio.http.Session(cache=net.http.cache(100000))
+    url = "http://{HOST}:8000/swr"
+    first = (await s.get(url)).text
+    await asyncio.sleep(1.1)
+    r = await s.get(url)
+    assert r.from_cache and r.text == first
+    for _ in range(500):
+        await asyncio.sleep_ms(10)
+        r = await s.get(url, headers={{"Cache-Control": "only-if-cached, max-stale"}})
+        if r.text != first:
+            return True
+print("asked behind:", asyncio.run(stale()))
 """,
         timeout=120,
     )
     print(out)
     assert "refused: " in out and "404 Not Found for " in out
+    assert "asked behind: True" in out, out
     assert int(out.split(" connections")[0].split()[-1]) <= 8
 
 
@@ -146,7 +205,7 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def echo_server(host, port):
+def echo_server(host, port, tls=None):
     """`websockets` on a lab's host, echoing, in a thread of the test."""
     loop = asyncio.new_event_loop()
     sock = host.listen((host.ip, port))
@@ -160,7 +219,7 @@ def echo_server(host, port):
 
     async def start():
         return await websockets.serve(
-            echo, sock=sock, subprotocols=["chat"], max_size=None, ping_interval=0.05
+            echo, sock=sock, subprotocols=["chat"], max_size=None, ping_interval=0.05, ssl=tls
         )
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -175,14 +234,20 @@ def echo_server(host, port):
         thread.join(20)
 
 
-def test_websocket(bridged_guest, lab):
-    with echo_server(lab.gateway, 8765):
+def test_websocket(bridged_guest, lab, artifacts):
+    peers.write_identities(artifacts)
+    peers.put_identity(bridged_guest, artifacts)
+    peers.name(bridged_guest, HOST, lab.gateway.ip)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(artifacts / "p256.pem", artifacts / "p256.key")
+    with echo_server(lab.gateway, 8765), echo_server(lab.gateway, 8766, tls):
         out = bridged_guest.exec(
             f"""
 import asyncio, net
 url = "ws://{lab.gateway.ip}:8765/"
-for compress in (True, False):
-    ws = net.websocket.connect(url, subprotocols=("x", "chat"), compress=compress)
+for compress, where in ((True, url), (False, url), (True, "wss://{HOST}:8766/")):
+    ws = net.websocket.connect(where, subprotocols=("x", "chat"), compress=compress,
+                               verify="/root.pem")
     assert ws.subprotocol == "chat"
     for message in ("", "h\u00e4llo", b"\\x00\\xff", "x" * 70000, b"y" * 200000):
         ws.send(message)
@@ -204,7 +269,7 @@ asyncio.run(main())
 """,
             timeout=60,
         )
-    assert out.count("None 4001 asked") == 2 and "True all" in out, out
+    assert out.count("None 4001 asked") == 3 and "True all" in out, out
 
 
 def test_the_guest_talks_to_itself(bridged_guest):

@@ -11,7 +11,7 @@ const { WebSocketServer } = require("ws");
 const [host, port, cert, key] = process.argv.slice(2);
 const counts = {};
 const paused = [];
-let open = 0, most = 0;  // connections of the plain server
+const turns = [];
 const sockets = new Map();  // how many requests came by each
 
 function answer(req, res) {
@@ -43,8 +43,12 @@ function answer(req, res) {
   } else if (path === "/resume") {
     for (const ws of paused.splice(0)) ws.resume();
     res.end("resumed");
-  } else if (path === "/turn") {  // slow enough for others to come meanwhile
-    setTimeout(() => res.end(String(most)), 30);
+  } else if (path === "/turn") {  // answered when there are six, and perhaps more
+    turns.push(res);
+    if (turns.length === 6) setTimeout(() => {
+      const n = turns.length;
+      for (const r of turns.splice(0)) r.end(String(n));
+    }, 100);
   } else if (path === "/drop") {  // a connection that was used is ended, unanswered
     if (used) req.socket.destroy();
     else res.end(String(n));
@@ -67,10 +71,6 @@ function answer(req, res) {
 const tls = { cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true };
 const secure = http2.createSecureServer(tls, answer);
 const plain = http.createServer(answer);
-plain.on("connection", (socket) => {
-  most = Math.max(most, ++open);
-  socket.on("close", () => open--);
-});
 plain.on("checkContinue", (req, res) => {
   counts.continues = (counts.continues || 0) + 1;
   if (req.url === "/refuse") res.writeHead(417).end("no");

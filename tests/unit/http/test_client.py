@@ -3,7 +3,7 @@
 from stack.core.errors import ProtocolError
 from stack.http import url
 from stack.http.cache import Cache
-from stack.http.client import Session, TooManyRedirects
+from stack.http.client import LAZY, Session, TooManyRedirects
 from stack.http.cookies import Jar
 from stack.http.pool import Pool
 
@@ -384,6 +384,35 @@ def test_six_connections_an_origin():
     # Another origin has its own.
     t.replies = [[ok(b"z")]]
     assert get(s, "http://h:81/").content == b"z"
+
+
+def test_short_bodies_hold_no_connection():
+    """What nobody reads, as `requests.post(...).status_code` in a loop, must not use the six up."""
+    from stack.core.deflate import deflate
+
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nchunk\r\n0\r\n\r\n"
+    packed = deflate(b"packed") + b"\x03\x00"
+    t = Transport([ok(b"short"), chunks, ok(packed, b"Content-Encoding: deflate\r\n")] * 3,
+                  ends=False)  # fmt: skip
+    s = session(t)
+    held = [get(s, stream=LAZY) for _ in range(9)]
+    assert len(t.streams) == 1 and not t.streams[0].replies
+    for r, want in zip(held, [b"short", b"chunk", b"packed"] * 3):
+        assert r.read(2) == want[:2] and r.read() == want[2:] and r.read() == b""
+    t = Transport([ok(b"x")], ends=False)
+    assert get(session(t), stream=LAZY).content == b"x"
+    # What is long, or has no end, is read when it is used.
+    for body, extra in ((b"x" * 65537, b""), (b"data: 1", b"Content-Type: text/event-stream\r\n")):
+        t = Transport([ok(body, extra)], [ok(b"other")], ends=False)
+        s = session(t)
+        r = get(s, stream=LAZY)
+        assert get(s, stream=LAZY).content == b"other" and len(t.streams) == 2
+        assert r.content == body
+    long = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (
+        b"4000\r\n" + b"y" * 16384 + b"\r\n") * 9  # fmt: skip
+    t = Transport([long + b"0\r\n\r\n"], step=16384, ends=False)
+    r = get(session(t), stream=LAZY)
+    assert t.streams[0].reply and r.read(70000) == b"y" * 70000 and r.read() == b"y" * 77456
 
 
 def test_safe_retries():
