@@ -36,10 +36,10 @@ class Pool:
     def acquire(self, way, limits):
         """Steps: (connection, whether it was used before). way: a Way. OSError."""
         t = self._transport
-        o = self._origins.get(way.key)
-        if o is None:
-            o = self._origins[way.key] = Origin()
         while True:
+            o = self._origins.get(way.key)
+            if o is None:  # or it was forgotten while we waited
+                o = self._origins[way.key] = Origin()
             c = o.h2
             if c is not None:
                 if (yield from c.alive()) and c.can_open():
@@ -59,10 +59,15 @@ class Pool:
                 return (yield from self._connect(o, way, limits)), False
             signal = t.signal()
             o.waiting.append(signal)
+            woken = False
             try:
                 yield from t.wait_signal(signal, limits.connect_deadline(t.now()))
+                woken = True
             finally:
-                o.waiting.remove(signal)
+                if signal in o.waiting:
+                    o.waiting.remove(signal)
+                elif not woken:
+                    self._wake(o)  # its turn is somebody else's
 
     def _connect(self, o, way, limits):
         t = self._transport
@@ -85,9 +90,11 @@ class Pool:
             self._wake(o)
 
     def _wake(self, o):
-        # HTTP/2 serves all that wait, a place of HTTP/1.1 one of them.
-        for signal in o.waiting if o.h2 is not None else o.waiting[:1]:
-            signal.set()
+        # HTTP/2 serves all that wait, a place of HTTP/1.1 one of them: each place another one.
+        while o.waiting:
+            o.waiting.pop(0).set()
+            if o.h2 is None:
+                break
 
     def _drop_h2(self, o, c):
         if o.h2 is c:

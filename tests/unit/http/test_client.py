@@ -386,6 +386,42 @@ def test_six_connections_an_origin():
     assert get(s, "http://h:81/").content == b"z"
 
 
+def test_each_free_place_wakes_another():
+    """Two places that come free before anybody runs are for two of those who wait."""
+    t = Transport(*[[ok(b"x" * 5000), ok(b"y"), ok(b"y"), ok(b"y")] for _ in range(6)], ends=False)
+    signals = []
+
+    class Signal:
+        is_set = False
+
+        def set(self):
+            self.is_set = True
+
+    def signal():
+        signals.append(Signal())
+        return signals[-1]
+
+    def wait_signal(signal, deadline):
+        while not signal.is_set:
+            yield "wait"
+
+    t.signal, t.wait_signal = signal, wait_signal
+    s = session(t)
+    held = [get(s, stream=True) for _ in range(6)]
+    waiting = [s.request("GET", "http://h/x") for _ in range(4)]
+    for g in waiting:
+        assert g.send(None) == "wait"
+    held[0].read()
+    held[1].read()
+    assert [x.is_set for x in signals] == [True, True, False, False]
+    # One who was woken and goes away leaves it to the next.
+    waiting[0].close()
+    assert [x.is_set for x in signals] == [True, True, True, False]
+    for g in waiting[1:3]:
+        assert run(g).content == b"y"
+    assert signals[3].is_set and run(waiting[3]).status_code == 200
+
+
 def test_short_bodies_hold_no_connection():
     """What nobody reads, as `requests.post(...).status_code` in a loop, must not use the six up."""
     from stack.core.deflate import deflate
