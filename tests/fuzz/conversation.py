@@ -11,6 +11,18 @@ program that reaches something new is worth keeping (`Conversation.seen`).
 
 from stack.core.frame import CAP_RX_CSUM, CAP_TSO4, CAP_TX_CSUM, HEADROOM
 from stack.core.timers import NEVER
+from stack.transport.tcp.block import (
+    BACKOFF,
+    DELACK_AT,
+    DUPACKS,
+    RCV_NXT,
+    REXMIT_AT,
+    RTO_US,
+    SND_MAX,
+    SND_UNA,
+    SND_WND,
+    SRTT_US,
+)
 from stack.transport.tcp.states import CLOSED, ESTABLISHED, TIME_WAIT
 from tests.sim.network import invariants
 from tests.tcp import segment as wire
@@ -137,10 +149,10 @@ class Conversation:
         """(RCV.NXT, SND.MAX, IRS) of an endpoint as a peer would know them."""
         if e is None:
             return 1_000_000, 0, 1_000_000
-        if hasattr(e, "snd_una"):
-            if not e.irs and not e.rcv_nxt:
-                return 1_000_000, e.snd_max, 1_000_000
-            return e.rcv_nxt, e.snd_max, e.irs
+        if hasattr(e, "w"):
+            if not e.irs and not e.w[RCV_NXT]:
+                return 1_000_000, e.w[SND_MAX], 1_000_000
+            return e.w[RCV_NXT], e.w[SND_MAX], e.irs
         if hasattr(e, "snd_nxt"):
             return e.rcv_nxt, e.snd_nxt, e.rcv_nxt
         return e.irs + 1, e.iss + 1, e.irs
@@ -166,7 +178,7 @@ class Conversation:
             return b"\x01\x01" + wire.option_bytes("ts", [self.ts - (arg >> 6), self.s.now // 1000])
         if kind < 13:
             # Blocks from what is out: in order, overlapping, duplicates, beyond the end.
-            una = getattr(e, "snd_una", ack)
+            una = e.w[SND_UNA] if hasattr(e, "w") else ack
             step = (1460, 100, 1, 2920, 70000, -1460, 536, 0)[arg & 7]
             first = una + (0, 1460, 2920, 4380, 1, -100, 14600, 100)[arg >> 3 & 7]
             blocks = []
@@ -359,7 +371,7 @@ class Conversation:
             held[id(c)] = c
         self.checks += 1
         for c in tcp.connections():
-            if hasattr(c, "snd_una"):
+            if hasattr(c, "w"):
                 alive += 1
                 held[id(c)] = c
                 assert c.state != CLOSED and c.state != TIME_WAIT, c.info()
@@ -367,8 +379,8 @@ class Conversation:
                 check_timers(c, s.now)
                 if c.board is not None:
                     check_board(c)
-                seen.add((c.state, c.recovering, c.dupacks > 3 and 3 or c.dupacks, c.ooo is None,
-                          c.snd_wnd == 0, c.persist_at < NEVER, c.rtt.backoff > 0, c.ready,
+                seen.add((c.state, c.recovering, min(c.w[DUPACKS], 3), c.ooo is None,
+                          c.w[SND_WND] == 0, c.persist_at < NEVER, c.w[BACKOFF] > 0, c.ready,
                           c.board is not None and board_shape(c.board)))
         assert alive == tcp.live, (alive, tcp.live)
         assert tcp.half_open <= 256 and tcp.time_waits.count <= _PEERS
@@ -400,15 +412,17 @@ class Conversation:
 
 def check_timers(c, now):
     """Deadlines are of the future or due now, none is far away, and none is missing."""
-    for name in ("rexmit_at", "persist_at", "delack_at", "life_at"):
-        at = getattr(c, name)
+    for name, at in (
+        ("rexmit_at", c.w[REXMIT_AT]), ("persist_at", c.persist_at),
+        ("delack_at", c.w[DELACK_AT]), ("life_at", c.life_at),
+    ):  # fmt: skip
         assert at == NEVER or at <= now + 7_300_000_000, (name, at - now, c.info())
-    assert c.rtt.srtt_us >= 0 and 200_000 <= c.rtt.rto_us <= 60_000_000, c.info()
-    assert 0 <= c.rtt.backoff <= 9
+    assert c.w[SRTT_US] >= 0 and 200_000 <= c.w[RTO_US] <= 60_000_000, c.info()
+    assert 0 <= c.w[BACKOFF] <= 9
     if c.state >= ESTABLISHED:
-        assert c.rexmit_at == NEVER or c.rexmit_at <= now + 60_000_000
+        assert c.w[REXMIT_AT] == NEVER or c.w[REXMIT_AT] <= now + 60_000_000
     # A held-back acknowledgment is never late by half a second (MUST-40).
-    assert c.delack_at == NEVER or c.delack_at <= now + 499_999
+    assert c.w[DELACK_AT] == NEVER or c.w[DELACK_AT] <= now + 499_999
 
 
 def board_shape(b):
@@ -434,9 +448,9 @@ def check_board(c):
             lost += size
         at = b.end[i]
     assert (b.sacked, b.lost) == (sacked, lost), (b.sacked, sacked, b.lost, lost)
-    assert sacked + lost <= c.snd_max - b.start & _M
+    assert sacked + lost <= c.w[SND_MAX] - b.start & _M
     if b.n > b.first:
-        assert c.snd_max - at & _M < 1 << 31, "beyond what was sent"
+        assert c.w[SND_MAX] - at & _M < 1 << 31, "beyond what was sent"
 
 
 def limbo_bytes(tcp):

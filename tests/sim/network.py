@@ -16,6 +16,7 @@ from stack.core.mem import Buffers
 from stack.core.stats import Stats
 from stack.core.timers import NEVER, Timers
 from stack.transport.tcp import Tcp
+from stack.transport.tcp.block import RCV_ADV
 from stack.transport.tcp.states import ESTABLISHED
 from tests.unit.transport.tcp.check import problem
 
@@ -355,7 +356,7 @@ def invariants(sim, side, c):
     assert why is None, (why, sim.seed, side.name, c.info())
     # The edge that was promised never moves back (RFC 9293 3.8.6: "SHOULD NOT shrink").
     if c.state >= ESTABLISHED:
-        edge = c.rcv_adv
+        edge = c.w[RCV_ADV]
         before = sim.checked.get((side.name, c.iss))
         if before is not None:
             assert (edge - before) & _M < 1 << 31, (sim.seed, side.name, c.info())

@@ -4,6 +4,7 @@ times, to the bit, and the same connections after every step.
 """
 
 from stack.transport.tcp import fast, output
+from stack.transport.tcp.block import SND_NXT
 from stack.transport.tcp.segment import segment
 from stack.transport.tcp.states import ESTABLISHED
 from tests.sim.network import MS, SEC, Random
@@ -74,7 +75,7 @@ class _Drip(_End):
 
 
 def _ordinary_send(c, n, flags, now):
-    return segment(c, c.snd_nxt, n, flags, now)
+    return segment(c, c.w[SND_NXT], n, flags, now)
 
 
 def _run(seed, offload, tx, programs):

@@ -26,6 +26,7 @@ from stack.core.errors import (
 from stack.core.ring import Ring
 from stack.core.timers import NEVER
 from stack.transport.tcp import (
+    block,
     ecn,
     input,
     options,
@@ -35,6 +36,38 @@ from stack.transport.tcp import (
     status,
     timer,
     usertimeout,
+)
+from stack.transport.tcp.block import (
+    ACK_EVERY,
+    ACK_NOW,
+    ACKED_TO,
+    ADV_MSS,
+    DELACK_AT,
+    DUPACKS,
+    HEADER,
+    LAST_RX,
+    MARKS,
+    PORTS,
+    PROGRESS_AT,
+    PSEUDO,
+    RCV_ADV,
+    RCV_MSS,
+    RCV_NXT,
+    RCV_WSCALE,
+    REXMIT_AT,
+    RTT_AT,
+    RTT_SEQ,
+    RX_BYTES,
+    SENT_AT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WSCALE,
+    TIMING,
+    TLP_AT,
+    TS_OFF,
+    TS_ON,
+    TS_RECENT,
 )
 from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import (
@@ -65,38 +98,35 @@ _FULL = const(4096)
 
 
 class Connection:
+    # They lie in a map for 97. 73 of them would fill one, and in a full map MicroPython looks at
+    # every place before it knows that a name is not there but in the class, as all methods are.
     __slots__ = (
-        "tcp", "path", "path_mtu", "path_gso", "pseudo", "local_addr", "local_port", "remote_addr",
-        "remote_port", "ports", "key", "flow_next",
-        "state", "error", "soft_error", "waker", "orphan", "eof_seen",
-        "iss", "snd_una", "snd_nxt", "snd_max", "snd_wnd", "snd_wl1", "snd_wscale", "max_wnd",
-        "snd", "snd_sml", "fin_queued", "fin_acked", "send_waits", "mss", "gso", "full", "nodelay",
-        "rtt", "timing", "rtt_seq", "rtt_at", "sent_at", "progress_at", "syn_lost",
-        "cc", "inflate", "dupacks", "recovering", "recover", "rexmit_one",
-        "sack_ok", "board", "tlp_at", "dup_seq", "dup_len", "spare_ooo",
-        "ts_on", "ts_off", "ts_recent", "header", "predicted",
-        "ecn", "ece_out", "cwr_out", "ecn_high", "fast", "fast_listener", "mss_limit",
-        "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv", "ooo", "rcv_fin", "rcv_mss",
-        "adv_mss", "peer_mss", "ack_every", "acked_to",
-        "ack_now", "rcv_filled", "last_rx", "challenges", "challenge_at",
-        "rexmit_at", "persist_at", "persist_backoff", "delack_at", "life_at", "user_timeout_us",
-        "uto", "emit", "pace_at",
-        "timer_at", "timer_index",
-        "keepalive", "keepidle_us", "keepintvl_us", "keepcnt", "keep_probes",
-        "ready", "ready_next", "marks", "lane",
-        "retransmits", "rx_bytes", "tx_bytes", "ooo_segments",
+        "tcp", "pool", "w", "path", "path_mtu", "path_gso", "local_addr", "local_port",
+        "remote_addr", "remote_port", "key", "flow_next", "state", "error", "soft_error", "waker",
+        "orphan", "eof_seen", "iss", "max_wnd", "snd", "snd_sml", "fin_queued", "fin_acked",
+        "send_waits", "mss", "gso", "full", "nodelay", "rtt", "syn_lost", "cc", "inflate",
+        "recovering", "recover", "rexmit_one", "sack_ok", "board", "dup_seq", "dup_len",
+        "spare_ooo", "predicted", "ecn", "ece_out", "cwr_out", "ecn_high", "fast",
+        "fast_listener", "mss_limit", "irs", "rcv", "ooo", "rcv_fin", "peer_mss", "rcv_filled",
+        "challenges", "challenge_at", "persist_at", "persist_backoff", "life_at",
+        "user_timeout_us", "uto", "timer_at", "timer_index", "keepalive", "keepidle_us",
+        "keepintvl_us", "keepcnt", "keep_probes", "ready", "ready_next", "lane", "retransmits",
+        "tx_bytes", "ooo_segments",
+        "emit", "pace_at",
     )
 
     def __init__(self, tcp, path, local_port, remote_port, now):
         """A closed connection over `path`; `open_active` or `open_passive` begin it."""
         self.tcp = tcp
+        self.pool = tcp.pool
         self.path = path
-        self.pseudo = path.pseudo(segment.PROTO)
+        self.w = w = block.make()
+        w[PSEUDO] = path.pseudo(segment.PROTO)
         self.local_addr = path.src
         self.remote_addr = path.dst
         self.local_port = local_port
         self.remote_port = remote_port
-        self.ports = local_port << 16 | remote_port
+        w[PORTS] = local_port << 16 | remote_port
         self.key = 0
         self.flow_next = None
         self.lane = -1  # its place among fast.Lanes, the last one
@@ -108,55 +138,47 @@ class Connection:
         self.orphan = False  # the program has closed it and will not look again
         self.eof_seen = False
 
-        self.iss = self.snd_una = self.snd_nxt = self.snd_max = 0
-        self.snd_wnd = self.snd_wl1 = self.snd_wscale = self.max_wnd = 0
+        self.iss = self.max_wnd = 0
         self.snd = Ring(tcp.send_buffers, tcp.start_limit(tcp.snd_max))
         self.snd_sml = 0  # end of the last small segment (Minshall's SND.SML)
         self.fin_queued = self.fin_acked = False
         self.send_waits = False  # the program found the ring full
         self.nodelay = False
-        self.adv_mss = options.local_mss(path)
+        w[ADV_MSS] = mss = options.local_mss(path)
         self.mss = self.gso = self.full = 0
         self.mss_limit = MAX_MSS  # by TCP_MAXSEG, or because larger ones do not arrive
 
-        self.rtt = Rtt()
-        self.timing = False
-        self.rtt_seq = self.rtt_at = 0
-        self.sent_at = self.progress_at = self.last_rx = now
+        self.rtt = Rtt(w)
+        w[SENT_AT] = w[PROGRESS_AT] = w[LAST_RX] = now
         self.syn_lost = False
-        self.cc = tcp.congestion(self.adv_mss, tcp.initial_segments, self.rtt)
-        self.inflate = self.dupacks = 0
+        self.cc = tcp.congestion(mss, tcp.initial_segments, self.rtt)
+        self.inflate = 0
         self.recovering = 0  # duplicates.py: 1; recovery.py: RECOVERY, LOSS
         self.rexmit_one = False
         self.recover = 0
         self.sack_ok = False  # both sides have said so in their SYNs
         self.board = None  # a Scoreboard, once something was sent with sack_ok
-        self.tlp_at = NEVER
         self.dup_seq = self.dup_len = 0  # to be reported by DSACK
-        self.ts_on = False
-        self.ts_off = tcp.stamp_offset(path.src, path.dst) if tcp.timestamps else 0
-        self.ts_recent = 0  # TS.Recent; when it came is last_rx
-        self.header = HEADER_LEN  # bytes of the header of an ordinary segment
+        w[TS_OFF] = tcp.stamp_offset(path.src, path.dst) if tcp.timestamps else 0
+        w[HEADER] = HEADER_LEN
         self.predicted = 0  # what options it has
         self.ecn = self.ece_out = self.cwr_out = False
         self.ecn_high = 0  # SND.MAX at the last reduction
         self.fast = 0  # Fast Open, client: NO_FAST, FAST_ASK, FAST_DATA
         self.fast_listener = None  # Fast Open, server: until the handshake is over
 
-        self.marks = 0
-        self.irs = self.rcv_nxt = self.rcv_adv = self.acked_to = 0
+        self.irs = 0
         self.rcv = Ring(tcp.buffers, tcp.start_limit(tcp.rcv_max))
-        self.rcv_wscale = tcp.rcv_wscale
+        w[RCV_WSCALE] = tcp.rcv_wscale
         self.ooo = self.spare_ooo = None
         self.rcv_fin = -1  # ring position of a FIN that came early
-        self.rcv_mss = options.DEFAULT_MSS
-        self.ack_every = 2 * options.DEFAULT_MSS
-        self.ack_now = False
+        w[RCV_MSS] = options.DEFAULT_MSS
+        w[ACK_EVERY] = 2 * options.DEFAULT_MSS
         self.rcv_filled = 0  # octets read since the receive limit last grew
         self.challenges = 0
         self.challenge_at = now - input.CHALLENGE_WINDOW_US
 
-        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = NEVER
+        self.persist_at = self.life_at = NEVER
         self.persist_backoff = 0
         self.user_timeout_us = tcp.user_timeout_us
         self.uto = usertimeout.TELL if tcp.uto else 0
@@ -172,7 +194,7 @@ class Connection:
         self.pace_at = now
         self.ready = False
         self.ready_next = None
-        self.retransmits = self.rx_bytes = self.tx_bytes = self.ooo_segments = 0
+        self.retransmits = self.tx_bytes = self.ooo_segments = 0
         self._set_send_mss(options.DEFAULT_MSS)
 
     # -- opening
@@ -181,7 +203,7 @@ class Connection:
         """OPEN: send <SEQ=ISS><CTL=SYN>. With fastopen and a cookie it waits for data."""
         self._number(iss)
         self.set_state(SYN_SENT, "connect")
-        self.progress_at = now
+        self.w[PROGRESS_AT] = now
         if fastopen:
             self.fast = FAST_ASK
             known = self.tcp.fast_open.known(self.remote_addr)
@@ -194,14 +216,14 @@ class Connection:
     def open_fast(self, half, listener, f, now):
         """A SYN with a good cookie: its data is ours, our SYN-ACK is still to go."""
         self.open_passive(half, now)
-        self.snd_nxt = self.snd_max = half.iss
-        self.timing = self.syn_lost = False
-        self.progress_at = now
+        self.w[SND_NXT] = self.w[SND_MAX] = half.iss
+        self.w[TIMING] = self.syn_lost = False
+        self.w[PROGRESS_AT] = now
         self.fast_listener = listener
         listener.fast_pending += 1
         took = self.rcv.write(f.buf, f.off, f.end - f.off)
-        self.rcv_nxt = self.rcv_nxt + took & _M
-        self.rx_bytes = took
+        self.w[RCV_NXT] = self.w[RCV_NXT] + took & _M
+        self.w[RX_BYTES] = took
         self.tcp.make_ready(self)
 
     def _fast_over(self):
@@ -212,32 +234,32 @@ class Connection:
     def open_passive(self, half, now):
         """Take over from a half-open entry whose SYN-ACK has been answered."""
         self._number(half.iss)
-        self.snd_nxt = self.snd_max = half.iss + 1 & _M
+        self.w[SND_NXT] = self.w[SND_MAX] = half.iss + 1 & _M
         self.irs = half.irs
-        self.rcv_nxt = self.acked_to = half.irs + 1 & _M
+        self.w[RCV_NXT] = self.w[ACKED_TO] = half.irs + 1 & _M
         segment.syn_window(self)
         self._peer_options(half.mss, half.wscale, half.sack_ok, half.ts_on)
-        self.ts_recent = half.ts_recent
+        self.w[TS_RECENT] = half.ts_recent
         self.ecn = half.ecn_ok
         if half.uto:
             usertimeout.heard(self, half.uto)
         self.set_state(SYN_RECEIVED, "passive open")
         if half.sends == 1:
-            self.timing = True
-            self.rtt_seq = self.snd_max
-            self.rtt_at = half.sent_at
+            self.w[TIMING] = True
+            self.w[RTT_SEQ] = self.w[SND_MAX]
+            self.w[RTT_AT] = half.sent_at
         else:
             self.syn_lost = True
 
     def _number(self, iss):
-        self.iss = self.snd_una = self.snd_nxt = self.snd_max = self.snd_sml = iss
-        self.marks = iss  # SND.UNA when fast.py last moved what may lag behind it
+        self.iss = self.w[SND_UNA] = self.w[SND_NXT] = self.w[SND_MAX] = self.snd_sml = iss
+        self.w[MARKS] = iss  # SND.UNA when fast.py last moved what may lag behind it
         self.recover = self.ecn_high = iss
 
     def on_syn_options(self, h):
         tcp = self.tcp
         has = h.options
-        self.ts_recent = h.ts_val
+        self.w[TS_RECENT] = h.ts_val
         self.ecn = ecn.granted(tcp, h.flags)
         if tcp.uto and has & HAS_UTO:
             usertimeout.heard(self, h.uto)
@@ -249,13 +271,13 @@ class Connection:
     def _peer_options(self, mss, wscale, sack_ok, ts_on):
         """RFC 7323, 2.2: both sides must send Window Scale, or neither scales; so the others."""
         if wscale >= 0:
-            self.snd_wscale = wscale
+            self.w[SND_WSCALE] = wscale
         else:
-            self.snd_wscale = 0
-            self.rcv_wscale = 0
+            self.w[SND_WSCALE] = 0
+            self.w[RCV_WSCALE] = 0
         self.sack_ok = sack_ok
-        self.ts_on = ts_on
-        self.header = STAMPED_LEN if ts_on else HEADER_LEN
+        self.w[TS_ON] = ts_on
+        self.w[HEADER] = STAMPED_LEN if ts_on else HEADER_LEN
         self.predicted = HAS_TS if ts_on else 0
         self._set_send_mss(mss)
 
@@ -268,7 +290,7 @@ class Connection:
         mss = options.send_mss(path, peer_mss)
         if mss > self.mss_limit:
             mss = self.mss_limit
-        self.mss = mss = mss - self.header + HEADER_LEN
+        self.mss = mss = mss - self.w[HEADER] + HEADER_LEN
         self.gso = segment.gso_bytes(path, mss)
         self.full = mss if mss < _FULL else _FULL
         self.cc.set_mss(mss, self.tcp.initial_segments)
@@ -317,8 +339,9 @@ class Connection:
 
     def _leave(self):
         """Off the flow table, the timers and the send buffer."""
-        self.rexmit_at = self.persist_at = self.delack_at = self.life_at = self.tlp_at = NEVER
-        self.ack_now = self.rexmit_one = False
+        w = self.w
+        w[REXMIT_AT] = w[DELACK_AT] = w[TLP_AT] = self.persist_at = self.life_at = NEVER
+        self.w[ACK_NOW] = self.rexmit_one = False
         self.board = self.spare_ooo = None
         self._fast_over()
         self.tcp.forget(self)
@@ -333,7 +356,7 @@ class Connection:
         self.tcp.arm(self, self.life_at)
 
     def ack_soon(self):
-        self.ack_now = True
+        self.w[ACK_NOW] = True
         if not self.ready:
             self.tcp.make_ready(self)
 
@@ -391,7 +414,7 @@ class Connection:
             got = ring.read_into(buf, off, n)
         if not got:
             return 0
-        held = self.rcv_adv - self.rcv_nxt & _M
+        held = self.w[RCV_ADV] - self.w[RCV_NXT] & _M
         limit = ring.limit
         left = ring.tail - ring.head
         if limit < self.tcp.rcv_max:
@@ -401,9 +424,10 @@ class Connection:
                 self.rcv_filled = 0
                 limit = self.tcp.grow_receive(self)
         more = limit - left
-        most = 0xFFFF << self.rcv_wscale  # what 16 bits can say
+        most = 0xFFFF << self.w[RCV_WSCALE]  # what 16 bits can say
         more = (more if more < most else most) - held
-        if more >= held and (more >= 2 * self.rcv_mss or more >= limit >> 1) and not self.eof_seen:
+        step = 2 * self.w[RCV_MSS]
+        if more >= held and (more >= step or more >= limit >> 1) and not self.eof_seen:
             # RFC 9293 3.8.6.2.2: the window moves by enough to be worth a segment.
             if self.state <= FIN_WAIT_2:
                 self.ack_soon()
@@ -513,7 +537,7 @@ class Connection:
         self.keepalive = bool(on)
         self.keep_probes = 0
         if on and ESTABLISHED <= self.state < TIME_WAIT and not self.orphan:
-            self.life_at = self.last_rx + self.keepidle_us
+            self.life_at = self.w[LAST_RX] + self.keepidle_us
             self.tcp.arm(self, self.life_at)
 
     def info(self):
@@ -525,7 +549,7 @@ class Connection:
     def on_error(self, code, seq, now):
         """An ICMP error quotes our segment `seq` (RFC 9293 3.9.2.2, RFC 5461, RFC 5927)."""
         # RFC 5927, 4.1: only what is in flight can be meant.
-        if seq - self.snd_una & _M > self.snd_max - self.snd_una & _M:
+        if seq - self.w[SND_UNA] & _M > self.w[SND_MAX] - self.w[SND_UNA] & _M:
             self.tcp.stats.drop("tcp.icmp_outside_window")
             return
         if code == EMSGSIZE:
@@ -552,14 +576,14 @@ class Connection:
         """All that is out goes again from SND.UNA, in segments of another size or to a
         window that was shut.
         """
-        self.snd_nxt = self.snd_una
-        self.timing = False
-        self.tlp_at = NEVER
+        self.w[SND_NXT] = self.w[SND_UNA]
+        self.w[TIMING] = False
+        self.w[TLP_AT] = NEVER
         b = self.board
         if b is not None:
-            b.clear(self.snd_una)
+            b.clear(self.w[SND_UNA])
             self.inflate = 0
-            self.dupacks = 1 if self.recovering else 0
+            self.w[DUPACKS] = 1 if self.recovering else 0
 
     def poll_at(self):
         return timer.poll_at(self)

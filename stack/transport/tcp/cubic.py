@@ -9,6 +9,7 @@ Not implemented: 4.10's suggestion of a beta of its own for ECN (RFC 8511).
 
 from micropython import const
 
+from stack.transport.tcp.block import SRTT_US
 from stack.transport.tcp.congestion import INFINITE, MAX_CWND
 from stack.transport.tcp.hystart import HyStart
 from stack.transport.tcp.newreno import NewReno
@@ -52,7 +53,7 @@ class Cubic(NewReno):
         # 4.2: "target = W_cubic(t + RTT)", kept in [cwnd, 1.5 * cwnd].
         rtt = self.rtt
         t = now - self._began
-        target = self._w_cubic(t + (rtt.srtt_us if rtt is not None else 0))
+        target = self._w_cubic(t + (rtt.w[SRTT_US] if rtt is not None else 0))
         # 4.3: W_est = W_est + alpha_cubic * segments_acked / cwnd
         self._w_est = est = self._w_est + (self._alpha() * acked >> 2) * self.mss // cwnd
         if self._w_cubic(t) < est >> 8:

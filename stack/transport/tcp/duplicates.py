@@ -13,6 +13,7 @@ Not implemented: F-RTO without SACK (RFC 5682, 2), undo of a spurious retransmis
 from micropython import const
 
 from stack.core import seq
+from stack.transport.tcp.block import BACKOFF, DUPACKS, SND_MAX, SND_NXT, SND_UNA, SND_WND, TIMING
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -21,26 +22,26 @@ DUP_THRESH = const(3)
 
 def on_duplicate(c, now):
     """An acknowledgment that acknowledges nothing new while data is out (RFC 5681, 2)."""
-    c.dupacks += 1
+    c.w[DUPACKS] += 1
     if c.recovering:
         # RFC 6582 step 4: "For each additional duplicate ACK ... cwnd MUST be
         # incremented by SMSS": one more segment has left the network.
         c.inflate += c.mss
     else:
-        flight = c.snd_nxt - c.snd_una & _M
-        if c.dupacks >= _threshold(c, flight) and seq.lt(c.recover, c.snd_una):
+        flight = c.w[SND_NXT] - c.w[SND_UNA] & _M
+        if c.w[DUPACKS] >= _threshold(c, flight) and seq.lt(c.recover, c.w[SND_UNA]):
             c.recovering = True
-            c.recover = c.snd_max
+            c.recover = c.w[SND_MAX]
             # RFC 5681, 3.2 step 2: "additional data sent in limited transmit MUST NOT be
             # included in this calculation": it is what is out beyond cwnd.
             c.cc.on_loss(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
             # Step 3: "cwnd is set to ssthresh plus 3*SMSS".
-            c.inflate = c.dupacks * c.mss
+            c.inflate = c.w[DUPACKS] * c.mss
             c.rexmit_one = True
-            c.timing = False
-        elif c.dupacks < DUP_THRESH:
+            c.w[TIMING] = False
+        elif c.w[DUPACKS] < DUP_THRESH:
             # RFC 3042: the first two each let one new segment out.
-            c.inflate = c.dupacks * c.mss
+            c.inflate = c.w[DUPACKS] * c.mss
         else:
             c.inflate = 0
     if not c.ready:
@@ -53,7 +54,7 @@ def _threshold(c, flight):
     RFC 5827, 2.1: if "there is either no unsent data ready for transmission at the sender,
     or the advertised receive window does not permit new segments to be transmitted".
     """
-    if flight < 4 * c.mss and (c.snd.tail - c.snd.head <= flight or c.snd_wnd - flight < c.mss):
+    if flight < 4 * c.mss and (c.snd.tail - c.snd.head <= flight or c.w[SND_WND] - flight < c.mss):
         n = (flight + c.mss - 1) // c.mss - 1
         # A lone segment has none behind it to bring a duplicate: that ACK is a copy.
         return n if n else DUP_THRESH
@@ -63,18 +64,18 @@ def _threshold(c, flight):
 def on_advance(c, acked, flight, now):
     """SND.UNA has moved by `acked`. flight: what was out before."""
     if not c.recovering:
-        c.dupacks = 0
+        c.w[DUPACKS] = 0
         c.inflate = 0
         c.cc.on_ack(acked, flight, now)
         return
-    if seq.le(c.recover, c.snd_una):
+    if seq.le(c.recover, c.w[SND_UNA]):
         # RFC 6582 step 3, "Full acknowledgments".
         c.recovering = False
-        c.dupacks = 0
+        c.w[DUPACKS] = 0
         c.inflate = 0
-        c.cc.on_recovered(c.snd_nxt - c.snd_una & _M, now)
+        c.cc.on_recovered(c.w[SND_NXT] - c.w[SND_UNA] & _M, now)
         # What comes next was sent once, so its duplicates mean a loss again.
-        c.recover = c.snd_una - 1 & _M
+        c.recover = c.w[SND_UNA] - 1 & _M
         return
     # "Partial acknowledgments: ... retransmit the first unacknowledged segment.
     # Deflate the congestion window by the amount of new data acknowledged ... If
@@ -87,17 +88,17 @@ def on_advance(c, acked, flight, now):
 
 def on_timeout(c, now):
     """The retransmission timer expired: all that is out counts as lost, from SND.UNA on."""
-    flight = c.snd_nxt - c.snd_una & _M
-    if not c.rtt.backoff:
+    flight = c.w[SND_NXT] - c.w[SND_UNA] & _M
+    if not c.w[BACKOFF]:
         c.cc.on_timeout(flight, now)
     else:
         # RFC 5681, 3.1: ssthresh is held when the same segment is sent once more.
         c.cc.cwnd = c.mss
     c.recovering = False
     c.rexmit_one = False
-    c.dupacks = 0
+    c.w[DUPACKS] = 0
     c.inflate = 0
-    c.timing = False
+    c.w[TIMING] = False
     # RFC 6582 step 6: duplicates of what is sent again must not look like losses.
-    c.recover = c.snd_max
-    c.snd_nxt = c.snd_una
+    c.recover = c.w[SND_MAX]
+    c.w[SND_NXT] = c.w[SND_UNA]

@@ -14,6 +14,7 @@ Not implemented: AccECN (RFC 9768), ECN nonce, a beta of its own (RFC 8511).
 from micropython import const
 
 from stack.core import seq
+from stack.transport.tcp.block import SND_MAX, SND_UNA
 from stack.wire.tcp import ACK, CWR, ECE, SYN
 
 OFF = const(0)
@@ -57,10 +58,10 @@ def on_echo(c, ack, flight, now):
 
 def reduced(c):
     """The window was reduced, whatever for: the next new data says so (6.1.2)."""
-    c.ecn_high = c.snd_max
+    c.ecn_high = c.w[SND_MAX]
     c.cwr_out = True
 
 
 def may_reduce(c):
     """A loss in a window that was reduced for a mark costs nothing more."""
-    return not c.ecn or not seq.lt(c.snd_una, c.ecn_high)
+    return not c.ecn or not seq.lt(c.w[SND_UNA], c.ecn_high)

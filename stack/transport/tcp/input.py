@@ -26,6 +26,28 @@ from stack.transport.tcp import (
     segment,
     usertimeout,
 )
+from stack.transport.tcp.block import (
+    ACKED_TO,
+    DUPACKS,
+    LAST_RX,
+    MIN_RTT_US,
+    PROGRESS_AT,
+    RCV_ADV,
+    RCV_NXT,
+    REXMIT_AT,
+    RTT_AT,
+    RX_BYTES,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WL1,
+    SND_WND,
+    SND_WSCALE,
+    TIMING,
+    TS_ON,
+    TS_RECENT,
+    say,
+)
 from stack.transport.tcp.options import PAWS_IDLE_US
 from stack.transport.tcp.reassembly import Reassembly
 from stack.transport.tcp.states import (
@@ -60,9 +82,7 @@ def on_segment(c, h, f, now):
         and h.flags & _PREDICT == ACK
         and h.options == c.predicted
         and not (c.ecn and c.tcp.ce)
-        and fast.receive(
-            c, h.seq, h.ack, h.window, h.ts_val, h.ts_ecr, f.buf, f.off, f.end - f.off, now
-        )
+        and _predicted(c, h, f, now)
     ):
         c.tcp.lanes.candidate = c
     elif c.state == SYN_SENT:
@@ -71,16 +91,26 @@ def on_segment(c, h, f, now):
         _general(c, h, f, now)
 
 
+def _predicted(c, h, f, now):
+    """What the fast lane has found by itself, from a header that was parsed."""
+    seg = c.tcp.lanes.seg
+    say(
+        seg, h.seq, h.ack, h.window, h.ts_val, h.ts_ecr, f.off, f.end - f.off,
+        1 if h.options else 0,
+    )  # fmt: skip
+    return fast.receive(c, seg, f.buf, now)
+
+
 def _on_window(c, h, now):
     """Take the peer's window if this segment is no older than the last that told it.
 
     RFC 9293: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK))".
     SND.WL2 =< SND.UNA always, and a caller has seen SND.UNA =< SEG.ACK, so WL2 is not kept.
     """
-    if h.seq - c.snd_wl1 & _M < _HALF:
-        c.snd_wl1 = h.seq
-        wnd = h.window << c.snd_wscale
-        if wnd != c.snd_wnd:
+    if h.seq - c.w[SND_WL1] & _M < _HALF:
+        c.w[SND_WL1] = h.seq
+        wnd = h.window << c.w[SND_WSCALE]
+        if wnd != c.w[SND_WND]:
             fast.new_window(c, wnd, now)
         if not c.ready and (c.snd.tail != c.snd.head or c.fin_queued):
             c.tcp.make_ready(c)
@@ -90,8 +120,8 @@ def _general(c, h, f, now):
     """RFC 9293 3.10.7.4, every state but CLOSED, LISTEN and SYN-SENT."""
     flags = h.flags
     n = f.end - f.off
-    rel = sq.diff(h.seq, c.rcv_nxt)
-    wnd = c.rcv_adv - c.rcv_nxt & _M
+    rel = sq.diff(h.seq, c.w[RCV_NXT])
+    wnd = c.w[RCV_ADV] - c.w[RCV_NXT] & _M
     if wnd >= _HALF:
         wnd = 0
     if flags & SYN:
@@ -101,7 +131,7 @@ def _general(c, h, f, now):
             rel = 0
         elif c.fast_listener is not None and h.seq == c.irs and not flags & (ACK | RST):
             # Its SYN again: our answer was lost.
-            c.snd_nxt = c.iss
+            c.w[SND_NXT] = c.iss
             c.tcp.make_ready(c)
             return
         elif not flags & RST:
@@ -110,7 +140,7 @@ def _general(c, h, f, now):
             _challenge(c, now)
             return
 
-    if c.ts_on and not flags & RST:
+    if c.w[TS_ON] and not flags & RST:
         # RFC 7323 3.2: "If a non-<RST> segment is received without a TSopt, a TCP SHOULD
         # silently drop the segment."
         if not h.options & HAS_TS:
@@ -118,7 +148,7 @@ def _general(c, h, f, now):
             return
         # 5.3, R1: "If ... SEG.TSval < TS.Recent and if the RST bit is not set, then
         # treat the arriving segment as not acceptable".
-        if h.ts_val - c.ts_recent & _M >= _HALF and now - c.last_rx < PAWS_IDLE_US:
+        if h.ts_val - c.w[TS_RECENT] & _M >= _HALF and now - c.w[LAST_RX] < PAWS_IDLE_US:
             c.tcp.stats.drop("tcp.paws")
             if n:
                 output.emit_ack(c, now)
@@ -146,10 +176,10 @@ def _general(c, h, f, now):
         else:
             _reset(c, now)
         return
-    c.last_rx = now
+    c.w[LAST_RX] = now
     # RFC 7323 4.3, (2): "If SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent".
-    if c.ts_on and c.acked_to - h.seq & _M < _HALF:
-        c.ts_recent = h.ts_val
+    if c.w[TS_ON] and c.w[ACKED_TO] - h.seq & _M < _HALF:
+        c.w[TS_RECENT] = h.ts_val
 
     # Third (security) and fourth (SYN): done. Fifth, check the ACK field.
     if not flags & ACK or not _check_ack(c, h, n, flags, now):
@@ -223,17 +253,17 @@ def _reset(c, now):
 
 def _check_ack(c, h, n, flags, now):
     """The ACK field. False: drop the rest of the segment."""
-    una = c.snd_una
+    una = c.w[SND_UNA]
     acked = h.ack - una & _M
-    out = c.snd_max - una & _M
+    out = c.w[SND_MAX] - una & _M
     if c.state == SYN_RECEIVED:
         if not 0 < acked <= out:
             # "form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it".
             c.tcp.reset_reply(c.path, h, n, now)
             return False
-        c.snd_wl1 = h.seq
+        c.w[SND_WL1] = h.seq
         _handshake_done(c, h, now)
-        c.snd_wnd = c.max_wnd = h.window << c.snd_wscale
+        c.w[SND_WND] = c.max_wnd = h.window << c.w[SND_WSCALE]
         if c.uto & TELL:
             output.emit_user_timeout(c, now)
         return True
@@ -246,11 +276,11 @@ def _check_ack(c, h, n, flags, now):
             _challenge(c, now)
             return False
         return True  # an old duplicate: its ACK is ignored, its data is not
-    same = h.window << c.snd_wscale == c.snd_wnd
+    same = h.window << c.w[SND_WSCALE] == c.w[SND_WND]
     _on_window(c, h, now)
     if flags & ECE and c.ecn:
-        ecn.on_echo(c, h.ack, c.snd_nxt - una & _M, now)
-    if c.board is not None and (c.dupacks or h.options & HAS_SACK):
+        ecn.on_echo(c, h.ack, c.w[SND_NXT] - una & _M, now)
+    if c.board is not None and (c.w[DUPACKS] or h.options & HAS_SACK):
         _on_sack(c, h, acked, same and not n and not flags & FIN, now)
         if acked and c.fin_acked:
             return _on_fin_acked(c, now)
@@ -260,10 +290,10 @@ def _check_ack(c, h, n, flags, now):
             return _on_fin_acked(c, now)
     elif c.sack_ok:
         pass
-    elif same and not n and not flags & FIN and c.snd_nxt != una:
+    elif same and not n and not flags & FIN and c.w[SND_NXT] != una:
         duplicates.on_duplicate(c, now)
-    elif c.dupacks and not c.recovering and not same:
-        c.dupacks = 0
+    elif c.w[DUPACKS] and not c.recovering and not same:
+        c.w[DUPACKS] = 0
         c.inflate = 0
     return True
 
@@ -271,10 +301,10 @@ def _check_ack(c, h, n, flags, now):
 def _on_sack(c, h, acked, pure, now):
     """The ACK field with a scoreboard that is in use, or is going to be."""
     b = c.board
-    una = c.snd_una
-    flight = c.snd_nxt - una & _M
-    b.begin_ack(una, not c.dupacks, c.rtt.min_us)
-    c.dupacks = 1
+    una = c.w[SND_UNA]
+    flight = c.w[SND_NXT] - una & _M
+    b.begin_ack(una, not c.w[DUPACKS], c.w[MIN_RTT_US])
+    c.w[DUPACKS] = 1
     if acked:
         b.acked(una + acked & _M, now)
         fast.on_acked(c, acked, h.ts_ecr, now)
@@ -300,13 +330,13 @@ def _handshake_done(c, h, now):
     """SEG.ACK acknowledges our SYN."""
     # With Fast Open the SYN had data: what is not acknowledged goes again.
     c.snd.head += h.ack - c.iss - 1 & _M
-    c.snd_una = c.snd_nxt = h.ack
-    c.progress_at = now
+    c.w[SND_UNA] = c.w[SND_NXT] = h.ack
+    c.w[PROGRESS_AT] = now
     c.soft_error = 0
-    c.rexmit_at = NEVER
-    if c.timing:
-        c.timing = False
-        c.rtt.sample(now - c.rtt_at)
+    c.w[REXMIT_AT] = NEVER
+    if c.w[TIMING]:
+        c.w[TIMING] = False
+        c.rtt.sample(now - c.w[RTT_AT])
     elif c.syn_lost:
         c.rtt.syn_was_lost()
         # RFC 5681, 3.1: "if the SYN or SYN/ACK is lost, the initial window used by a
@@ -330,7 +360,7 @@ def _on_text(c, f, rel, n, fin, wnd, now):
     off = f.off
     if rel < 0:
         if n and c.sack_ok:
-            c.dup_seq = c.rcv_nxt + rel & _M
+            c.dup_seq = c.w[RCV_NXT] + rel & _M
             c.dup_len = n if n < -rel else -rel
             c.ack_soon()
         off -= rel
@@ -360,15 +390,15 @@ def _in_order(c, f, off, n, fin, now):
         n = c.rcv_fin - c.rcv.tail  # the end is known: nothing lies behind it
     f.off = off
     if n:
-        before = c.rcv_nxt
+        before = c.w[RCV_NXT]
         ooo = c.ooo
         fast.on_next(c, f.buf, f.off, n, now)
-        if c.rcv_nxt - before & _M < n:
+        if c.w[RCV_NXT] - before & _M < n:
             fin = 0  # no memory for all of it
         elif ooo is not None:
             moved = ooo.advance()
-            c.rcv_nxt = c.rcv_nxt + moved & _M
-            c.rx_bytes += moved
+            c.w[RCV_NXT] = c.w[RCV_NXT] + moved & _M
+            c.w[RX_BYTES] += moved
             if not ooo.n and c.rcv_fin < 0:
                 c.ooo = None
             # RFC 5681, 4.2: "SHOULD send an immediate ACK when it receives a data
@@ -395,7 +425,7 @@ def _early(c, f, off, rel, n, fin, now):
         elif c.ooo.add(pos, f.buf, off, n):
             c.ooo_segments += 1
             if c.ooo.dup_len and c.sack_ok:
-                c.dup_seq = c.rcv_nxt + c.ooo.dup_pos - c.rcv.tail & _M
+                c.dup_seq = c.w[RCV_NXT] + c.ooo.dup_pos - c.rcv.tail & _M
                 c.dup_len = c.ooo.dup_len
         else:
             c.tcp.stats.drop("tcp.ooo_full")
@@ -409,7 +439,7 @@ def _early(c, f, off, rel, n, fin, now):
 
 def _on_fin(c, now):
     """Eighth: the FIN is the next octet. RFC 9293 figure 5 by state."""
-    c.rcv_nxt = c.rcv_nxt + 1 & _M
+    c.w[RCV_NXT] = c.w[RCV_NXT] + 1 & _M
     c.rcv_fin = -1
     c.ooo = None
     c.eof_seen = True
@@ -432,10 +462,10 @@ def _syn_sent(c, h, f, now):
     flags = h.flags
     acked = 0
     if flags & ACK:
-        acked = h.ack - c.snd_una & _M
+        acked = h.ack - c.w[SND_UNA] & _M
         # "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set ...)
         # <SEQ=SEG.ACK><CTL=RST> and discard the segment."
-        if not 0 < acked <= c.snd_max - c.snd_una & _M:
+        if not 0 < acked <= c.w[SND_MAX] - c.w[SND_UNA] & _M:
             if not flags & RST:
                 c.tcp.reset_reply(c.path, h, f.end - f.off, now)
             return
@@ -449,18 +479,18 @@ def _syn_sent(c, h, f, now):
     if not flags & SYN:
         c.tcp.stats.drop("tcp.no_syn")
         return
-    c.last_rx = now
+    c.w[LAST_RX] = now
     c.irs = h.seq
-    c.rcv_nxt = h.seq + 1 & _M
-    c.acked_to = c.rcv_nxt
+    c.w[RCV_NXT] = h.seq + 1 & _M
+    c.w[ACKED_TO] = c.w[RCV_NXT]
     # What a SYN promised was from its RCV.NXT; now the number is known.
     segment.syn_window(c)
     c.on_syn_options(h)
     if c.fast:
         c.tcp.fast_open.learn(c.remote_addr, h, options.peer_mss(h, c.remote_addr))
     # RFC 7323 2.2: "The window field in a segment where the SYN bit is set ... MUST NOT be scaled".
-    c.snd_wnd = c.max_wnd = h.window
-    c.snd_wl1 = h.seq
+    c.w[SND_WND] = c.max_wnd = h.window
+    c.w[SND_WL1] = h.seq
     if acked:
         _handshake_done(c, h, now)
         if c.uto & TELL:
@@ -469,12 +499,12 @@ def _syn_sent(c, h, f, now):
             c.ack_soon()
         n = f.end - f.off
         if n or flags & FIN:
-            _on_text(c, f, 0, n, flags & FIN, c.rcv_adv - c.rcv_nxt & _M, now)
+            _on_text(c, f, 0, n, flags & FIN, c.w[RCV_ADV] - c.w[RCV_NXT] & _M, now)
     else:
         # Simultaneous open: "enter SYN-RECEIVED, form a SYN,ACK segment and send it".
         # What it carries besides comes again.
         c.set_state(SYN_RECEIVED, "SYN")
-        c.snd_nxt = c.iss
-        c.timing = False
-        c.rexmit_at = NEVER
+        c.w[SND_NXT] = c.iss
+        c.w[TIMING] = False
+        c.w[REXMIT_AT] = NEVER
         c.tcp.make_ready(c)

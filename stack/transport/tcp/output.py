@@ -19,6 +19,15 @@ from micropython import const
 
 from stack.core.timers import NEVER
 from stack.transport.tcp import ecn, recovery
+from stack.transport.tcp.block import (
+    ACK_NOW,
+    DUPACKS,
+    REXMIT_AT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WND,
+)
 from stack.transport.tcp.fast import send
 from stack.transport.tcp.options import OPTIONS_MAX
 from stack.transport.tcp.segment import FAST_DATA, segment
@@ -27,6 +36,18 @@ from stack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
+
+# As in block.py, states.py, wire/tcp.py and timers.py: here too, so that MicroPython folds them.
+_SND_UNA = const(0)
+_SND_NXT = const(1)
+_SND_MAX = const(2)
+_SND_WND = const(3)
+_RTO_US = const(24)
+_SENT_AT = const(28)
+_ESTABLISHED = const(4)
+_ACK = const(16)
+_ACK_PSH = const(24)
+_NEVER = const(1 << 60)
 
 # What emit says.
 DONE = const(0)  # nothing left that may go now
@@ -40,10 +61,12 @@ OVERRIDE_US = const(200_000)
 
 def emit(c, now, turns):
     """Send what may go, at most `turns` data frames. DONE, MORE or BLOCKED."""
-    if c.state <= SYN_RECEIVED:
-        return _emit_handshake(c, now)
-    if c.state == TIME_WAIT:
-        return DONE
+    state = c.state
+    if state != _ESTABLISHED:
+        if state <= SYN_RECEIVED:
+            return _emit_handshake(c, now)
+        if state == TIME_WAIT:
+            return DONE
     path = c.path
     if path.mtu != c.path_mtu or path.gso_max != c.path_gso:
         c.follow_path()
@@ -59,23 +82,27 @@ def emit(c, now, turns):
     mss = c.mss
     cwnd = c.cc.cwnd + c.inflate
     used = 0
+    w = c.w
+    una = w[_SND_UNA]
+    wnd = w[_SND_WND]
     while True:
-        sent = (c.snd_nxt - c.snd_una) & _M
+        nxt = w[_SND_NXT]
+        sent = nxt - una & _M
         left = ring.tail - ring.head - sent
         if left <= 0:
             # left < 0: the FIN is out as well.
             if not left and c.fin_queued and not c.fin_acked and _window_open(c, sent, now):
-                if not segment(c, c.snd_nxt, 0, FIN | ACK, now):
+                if not segment(c, nxt, 0, FIN | ACK, now):
                     return BLOCKED
             break
-        room = c.snd_wnd if c.snd_wnd < cwnd else cwnd
+        room = wnd if wnd < cwnd else cwnd
         room -= sent
         if room <= 0:
             _window_open(c, sent, now)
             break
         if used >= turns:
             return MORE
-        if not sent and not used and now - c.sent_at > c.rtt.rto_us:
+        if not sent and not used and now - w[_SENT_AT] > w[_RTO_US]:
             c.cc.on_idle(now)
             cwnd = c.cc.cwnd + c.inflate
         n = left if left < room else room
@@ -84,7 +111,7 @@ def emit(c, now, turns):
         if c.cwr_out and n > mss:
             n = mss  # CWR is for one segment, a device would set it on all that it cuts
         span = ring.size - (ring.head + sent & ring.size - 1)
-        flags = ACK
+        flags = _ACK
         if n > span and (n > mss or n > c.tcp.copy_max):
             n = span  # the ring's end; small pieces are joined by copying
         elif n < left:
@@ -92,59 +119,59 @@ def emit(c, now, turns):
                 n -= n % mss
             # The windows end here. Wait for a better piece if acknowledgments are on
             # their way and this is a small part of the window (as Linux defers TSO).
-            if n < c.gso and sent and n < cwnd >> 2 and not c.dupacks:
+            if n < c.gso and sent and n < cwnd >> 2 and not w[DUPACKS]:
                 break
-            if n < full and n < c.max_wnd >> 1 and c.snd_nxt == c.snd_max:
+            if n < full and n < c.max_wnd >> 1 and nxt == w[_SND_MAX]:
                 if not sent:
                     _persist(c, now, OVERRIDE_US)
                 break
         elif n < full:
             # All there is, and not full: Nagle.
-            if not c.nodelay and not c.fin_queued and c.snd_nxt == c.snd_max and _small_out(c):
+            if sent and not c.nodelay and not c.fin_queued and nxt == w[_SND_MAX] and _small_out(c):
                 break
-            c.snd_sml = c.snd_nxt + n & _M
+            c.snd_sml = nxt + n & _M
         if n == left:
-            flags = ACK | PSH
-            if c.fin_queued and c.snd_wnd > sent + n:
+            flags = _ACK_PSH
+            if c.fin_queued and wnd > sent + n:
                 flags = ACK | PSH | FIN
         if not send(c, n, flags, now):
             return BLOCKED
-        if c.persist_at != NEVER:
+        if c.persist_at != _NEVER:
             c.persist_at = NEVER
             c.persist_backoff = 0
         if n == left and not c.fin_queued:
             return DONE  # with the acknowledgment, if one was owed
         used += 1
-    if c.ack_now:
+    if w[ACK_NOW]:
         return DONE if _emit_ack(c, now) else BLOCKED
     return DONE
 
 
 def _small_out(c):
     """True while a small segment is unacknowledged: SND.UNA < SND.SML (Minshall)."""
-    return 0 < (c.snd_sml - c.snd_una) & _M < _HALF and c.snd_nxt != c.snd_una
+    return 0 < (c.snd_sml - c.w[SND_UNA]) & _M < _HALF and c.w[SND_NXT] != c.w[SND_UNA]
 
 
 def _window_open(c, sent, now):
     """True if the peer's window takes another octet. If nothing is out to bring an
     acknowledgment, the persist timer will ask (RFC 9293 3.8.6.1).
     """
-    if c.snd_wnd > sent:
+    if c.w[SND_WND] > sent:
         return True
-    if not sent or not c.snd_wnd:
+    if not sent or not c.w[SND_WND]:
         _persist(c, now, c.rtt.timeout_us())
     return False
 
 
 def _persist(c, now, after_us):
-    if c.persist_at == NEVER and c.rexmit_at == NEVER:
+    if c.persist_at == NEVER and c.w[REXMIT_AT] == NEVER:
         c.persist_at = now + after_us
         c.tcp.arm(c, c.persist_at)
 
 
 def _emit_handshake(c, now):
     """SYN, or SYN and ACK after a simultaneous open; again whenever snd_nxt was put back."""
-    if c.snd_nxt == c.iss:
+    if c.w[SND_NXT] == c.iss:
         if c.state == SYN_SENT:
             # RFC 3168 6.1.1.1: without ECN once a SYN was lost.
             ask = c.tcp.ecn == ecn.ON and not c.syn_lost
@@ -159,8 +186,8 @@ def _emit_handshake(c, now):
         else:
             return DONE
         return DONE if ok else BLOCKED
-    if c.ack_now and c.state == SYN_RECEIVED:
-        return DONE if segment(c, c.snd_max, 0, ACK, now) else BLOCKED
+    if c.w[ACK_NOW] and c.state == SYN_RECEIVED:
+        return DONE if segment(c, c.w[SND_MAX], 0, ACK, now) else BLOCKED
     return DONE
 
 
@@ -174,7 +201,7 @@ def _emit_lost(c, now, turns):
             return DONE
         begin = b.begin(i)
         n = b.end[i] - begin & _M
-        room = c.cc.cwnd + c.inflate - (c.snd_nxt - c.snd_una & _M)
+        room = c.cc.cwnd + c.inflate - (c.w[SND_NXT] - c.w[SND_UNA] & _M)
         if room < n and room < c.mss:
             if not c.rexmit_one:
                 return DONE
@@ -183,7 +210,7 @@ def _emit_lost(c, now, turns):
             return MORE
         if room < n:
             n = room - room % c.mss
-        edge = c.snd_wnd - (begin - c.snd_una & _M)
+        edge = c.w[SND_WND] - (begin - c.w[SND_UNA] & _M)
         if edge < n:
             n = edge
             if n <= 0:
@@ -192,9 +219,9 @@ def _emit_lost(c, now, turns):
         if not n:
             return BLOCKED
         c.rexmit_one = False
-        if begin == c.snd_una:
-            c.rexmit_at = now + c.rtt.timeout_us()
-            c.tcp.arm(c, c.rexmit_at)
+        if begin == c.w[SND_UNA]:
+            c.w[REXMIT_AT] = now + c.rtt.timeout_us()
+            c.tcp.arm(c, c.w[REXMIT_AT])
         b.resent(i, begin + n & _M, now)
         recovery.sent_again(c, b, begin, n, now)
         c.inflate = b.sacked + b.lost
@@ -207,7 +234,7 @@ def resend(c, begin, n, now):
     The FIN is one of them if it stands there.
     """
     ring = c.snd
-    off = begin - c.snd_una & _M
+    off = begin - c.w[SND_UNA] & _M
     data = ring.tail - ring.head - off
     flags = ACK
     fin = 0
@@ -232,18 +259,18 @@ def emit_tail_probe(c, b, now):
     """RFC 8985 7.3, TLP_send_probe(): a new segment if there is one and the window takes it,
     else the last one again. cwnd does not matter.
     """
-    b.begin_ack(c.snd_una, True, 0)
+    b.begin_ack(c.w[SND_UNA], True, 0)
     ring = c.snd
-    sent = c.snd_nxt - c.snd_una & _M
+    sent = c.w[SND_NXT] - c.w[SND_UNA] & _M
     n = ring.tail - ring.head - sent
-    if n > c.snd_wnd - sent:
-        n = c.snd_wnd - sent
+    if n > c.w[SND_WND] - sent:
+        n = c.w[SND_WND] - sent
     if n > 0:
         if n > c.mss:
             n = c.mss
         if n > c.tcp.copy_max and n > ring.span(ring.head + sent):
             n = ring.span(ring.head + sent)
-        if not segment(c, c.snd_nxt, n, ACK, now):
+        if not segment(c, c.w[SND_NXT], n, ACK, now):
             return
         b.tlp_retx = False
     else:
@@ -256,19 +283,19 @@ def emit_tail_probe(c, b, now):
             return
         b.resent(i, begin + n & _M, now)
         b.tlp_retx = True
-    b.tlp_end = c.snd_nxt
-    c.dupacks = 1
+    b.tlp_end = c.w[SND_NXT]
+    c.w[DUPACKS] = 1
     c.tcp.stats.count("tcp.tail_probes")
-    c.rexmit_at = now + c.rtt.timeout_us()
+    c.w[REXMIT_AT] = now + c.rtt.timeout_us()
 
 
 def _emit_retransmission(c, now):
     """One segment from SND.UNA (fast retransmit, or a partial acknowledgment)."""
     c.rexmit_one = False
-    if c.snd_una == c.snd_max or not _send_first(c, c.mss, now):
-        return c.snd_una == c.snd_max
-    c.rexmit_at = now + c.rtt.timeout_us()
-    c.tcp.arm(c, c.rexmit_at)
+    if c.w[SND_UNA] == c.w[SND_MAX] or not _send_first(c, c.mss, now):
+        return c.w[SND_UNA] == c.w[SND_MAX]
+    c.w[REXMIT_AT] = now + c.rtt.timeout_us()
+    c.tcp.arm(c, c.w[REXMIT_AT])
     return True
 
 
@@ -279,14 +306,14 @@ def _send_first(c, limit, now):
     flags = ACK
     if n > limit:
         n = limit
-    elif c.fin_queued and c.snd_max != c.snd_una + n & _M:
+    elif c.fin_queued and c.w[SND_MAX] != c.w[SND_UNA] + n & _M:
         flags = ACK | FIN
     if n > c.tcp.copy_max:
         span = ring.size - (ring.head & ring.size - 1)
         if n > span:
             n = span
             flags = ACK
-    if not segment(c, c.snd_una, n, flags, now):
+    if not segment(c, c.w[SND_UNA], n, flags, now):
         c.rexmit_one = True
         return False
     return True
@@ -296,20 +323,20 @@ def emit_probe(c, now):
     """A window probe: "at least one octet of new data", or the FIN (RFC 9293 3.8.6.1)."""
     ring = c.snd
     if ring.tail - ring.head:
-        sent = segment(c, c.snd_una, 1, ACK, now)
+        sent = segment(c, c.w[SND_UNA], 1, ACK, now)
     elif c.fin_queued:
-        sent = segment(c, c.snd_una, 0, ACK | FIN, now)
+        sent = segment(c, c.w[SND_UNA], 0, ACK | FIN, now)
     else:
         return
     if sent:
         # The probe has its own timer, and is sent again in the ordinary way.
         c.go_back()
-        c.rexmit_at = NEVER
+        c.w[REXMIT_AT] = NEVER
 
 
 def emit_keepalive(c, now):
     """RFC 9293 3.8.4: no data, SEG.SEQ = SND.NXT-1, which only an ACK can answer."""
-    segment(c, c.snd_una - 1 & _M, 0, ACK, now)
+    segment(c, c.w[SND_UNA] - 1 & _M, 0, ACK, now)
 
 
 def ack_seq(c):
@@ -320,22 +347,22 @@ def ack_seq(c):
     that send again at the same time would never hear each other. Beyond the window (a probe
     that was not taken, a window that shrank) it would not be heard either.
     """
-    if c.snd_max - c.snd_una & _M > c.snd_wnd and c.state > SYN_RECEIVED:
-        return c.snd_una + c.snd_wnd & _M
-    return c.snd_max
+    if c.w[SND_MAX] - c.w[SND_UNA] & _M > c.w[SND_WND] and c.state > SYN_RECEIVED:
+        return c.w[SND_UNA] + c.w[SND_WND] & _M
+    return c.w[SND_MAX]
 
 
 def emit_ack(c, now):
     """An acknowledgment at once; if it cannot go, it waits on the ready list."""
     if not _emit_ack(c, now):
-        c.ack_now = True
+        c.w[ACK_NOW] = True
         if not c.ready:
             c.tcp.make_ready(c)
 
 
 def _emit_ack(c, now):
     seq = ack_seq(c)
-    if seq == c.snd_nxt:
+    if seq == c.w[SND_NXT]:
         return send(c, 0, ACK, now)
     return segment(c, seq, 0, ACK, now)
 
@@ -348,4 +375,4 @@ def emit_user_timeout(c, now):
 
 def emit_reset(c, now):
     """RFC 9293 3.10.5 (ABORT): <SEQ=SND.NXT><CTL=RST>, with the ACK that middleboxes expect."""
-    segment(c, c.snd_max, 0, RST | ACK, now)
+    segment(c, c.w[SND_MAX], 0, RST | ACK, now)

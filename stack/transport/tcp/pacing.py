@@ -19,7 +19,7 @@ round trip grows long after the handshake.
 
 from micropython import const
 
-from stack.transport.tcp import output
+from stack.transport.tcp import block, output
 
 MIN_RTT_US = const(5_000)
 _PIECE_US = const(1_000)
@@ -28,26 +28,25 @@ _M = const(0xFFFFFFFF)
 
 def begin(c):
     """The handshake is over: pace c if its round trip is long."""
-    if c.tcp.pacing and c.rtt.min_us >= MIN_RTT_US:
+    if c.tcp.pacing and c.w[block.MIN_RTT_US] >= MIN_RTT_US:
         c.emit = emit
 
 
 def emit(c, now, turns):
     """As output.emit, at most what the pace allows; LATER when it allows nothing yet."""
-    rtt = c.rtt
-    if rtt.min_us < MIN_RTT_US:
+    if c.w[block.MIN_RTT_US] < MIN_RTT_US:
         # The handshake was slow, the path is not.
         c.emit = output.emit
         return output.emit(c, now, turns)
-    una = c.snd_una
-    nxt = c.snd_nxt
+    una = c.w[block.SND_UNA]
+    nxt = c.w[block.SND_NXT]
     left = c.snd.tail - c.snd.head - (nxt - una & _M)
     b = c.board
     if (left <= 0 and (b is None or not b.lost)) or una - c.iss & _M <= 1:
         return output.emit(c, now, turns)
     cwnd = c.cc.cwnd
     # Octets in a millisecond.
-    rate = cwnd * (2_000 if cwnd < c.cc.ssthresh else 1_250) // rtt.srtt_us or 1
+    rate = cwnd * (2_000 if cwnd < c.cc.ssthresh else 1_250) // c.w[block.SRTT_US] or 1
     mss = c.mss
     piece = rate * _PIECE_US // 1_000
     if piece < 2 * mss:
@@ -58,7 +57,7 @@ def emit(c, now, turns):
         may = piece
         c.pace_at = now - piece * 1_000 // rate
     if may < mss:
-        if c.ack_now:
+        if c.w[block.ACK_NOW]:
             output.emit_ack(c, now)
         return output.LATER
     gso = c.gso
@@ -71,7 +70,7 @@ def emit(c, now, turns):
     said = output.emit(c, now, 1)
     if c.gso == most:
         c.gso = gso  # unless the path has changed
-    sent = c.snd_nxt - nxt & _M
+    sent = c.w[block.SND_NXT] - nxt & _M
     if c.retransmits != again:
         sent += most
     c.pace_at += sent * 1_000 // rate

@@ -7,7 +7,7 @@ reordering is seen, and grows with each round in which the peer reports duplicat
 TLP (7): when acknowledgments stay away for two round trips, the last segment goes again
 (or a new one), so that the peer's SACK shows a lost tail without a timeout.
 
-One deadline, `c.tlp_at`, is the probe's while nothing is missing, else the reordering's.
+One deadline, `c.w[TLP_AT]`, is the probe's while nothing is missing, else the reordering's.
 
 Not implemented: 9.3's optional use of ACKs with RTT below the minimum to undo.
 """
@@ -16,6 +16,20 @@ from micropython import const
 
 from stack.core import be
 from stack.core.timers import NEVER
+from stack.transport.tcp.block import (
+    MIN_RTT_US,
+    PROGRESS_AT,
+    PTO_US,
+    REXMIT_AT,
+    SENT_AT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WND,
+    SRTT_US,
+    TLP_AT,
+    TS_OFF,
+)
 from stack.transport.tcp.options import stamp_now
 
 _M = const(0xFFFFFFFF)
@@ -34,8 +48,8 @@ def read_blocks(c, b, h, una0, now):
     buf = h.buf
     o = h.sack_off
     last = o + h.sack_len
-    una = c.snd_una
-    out = c.snd_max - una & _M
+    una = c.w[SND_UNA]
+    out = c.w[SND_MAX] - una & _M
     dup = False
     first = o
     while o < last:
@@ -74,10 +88,10 @@ def update(c, b, dup):
         ):
             b.xmit_at = b.new_at
             b.xmit_end = b.new_end
-    if b.dsack_round >= 0 and c.snd_una - b.dsack_round & _M < _HALF:
+    if b.dsack_round >= 0 and c.w[SND_UNA] - b.dsack_round & _M < _HALF:
         b.dsack_round = -1
     if dup and b.dsack_round < 0:
-        b.dsack_round = c.snd_nxt
+        b.dsack_round = c.w[SND_NXT]
         b.reo_mult += 1
         b.reo_persist = _REO_PERSIST
 
@@ -93,8 +107,8 @@ def _reo_wnd(c, b):
     # DupThresh segments are SACKed, counted in bytes as RFC 6675's IsLost() does.
     if not b.reordering and (c.recovering or b.sacked > 2 * c.mss):
         return 0
-    wnd = b.reo_mult * c.rtt.min_us >> 2
-    srtt = c.rtt.srtt_us
+    wnd = b.reo_mult * c.w[MIN_RTT_US] >> 2
+    srtt = c.w[SRTT_US]
     return wnd if wnd < srtt else srtt
 
 
@@ -102,10 +116,10 @@ def detect(c, b, now):
     """RACK_detect_loss(): mark, and wait for what may be lost soon."""
     wait = b.find_lost(now, b.rtt + _reo_wnd(c, b))
     if wait:
-        c.tlp_at = now + wait
-        c.tcp.arm(c, c.tlp_at)
+        c.w[TLP_AT] = now + wait
+        c.tcp.arm(c, c.w[TLP_AT])
     else:
-        c.tlp_at = NEVER
+        c.w[TLP_AT] = NEVER
 
 
 def mark_on_timeout(c, b, now):
@@ -119,7 +133,7 @@ def mark_on_timeout(c, b, now):
 
 def arm_probe(c, now):
     """TLP_calc_PTO() without what on_probe_timer adds when the time has come."""
-    c.tlp_at = at = now + c.rtt.pto_us
+    c.w[TLP_AT] = at = now + c.w[PTO_US]
     if c.timer_index < 0 or at < c.timer_at:
         c.tcp.arm(c, at)
 
@@ -128,27 +142,27 @@ def probe_due(c, b, now):
     """True if two round trips have passed since something was sent or acknowledged (7.2, 7.3);
     else `tlp_at` is put where it belongs.
     """
-    at = c.sent_at if c.sent_at > c.progress_at else c.progress_at
-    at += c.rtt.pto_us
-    if c.snd_nxt - c.snd_una & _M <= c.mss:
+    at = c.w[SENT_AT] if c.w[SENT_AT] > c.w[PROGRESS_AT] else c.w[PROGRESS_AT]
+    at += c.w[PTO_US]
+    if c.w[SND_NXT] - c.w[SND_UNA] & _M <= c.mss:
         at += MAX_ACK_DELAY_US
     # "If Now() + PTO > TCP_RTO_expiration(): PTO = TCP_RTO_expiration() - Now()".
-    if at > c.rexmit_at:
-        at = c.rexmit_at
+    if at > c.w[REXMIT_AT]:
+        at = c.w[REXMIT_AT]
     if now < at:
-        c.tlp_at = at
+        c.w[TLP_AT] = at
         return False
-    c.tlp_at = NEVER
-    return b.tlp_end < 0 and c.snd_nxt == c.snd_max and c.snd_wnd > 0
+    c.w[TLP_AT] = NEVER
+    return b.tlp_end < 0 and c.w[SND_NXT] == c.w[SND_MAX] and c.w[SND_WND] > 0
 
 
 def on_probe_answer(c, b, h, acked, dup, pure, now):
     """7.4.2, TLP_process_ack(). True: the probe repaired a loss, which has its price."""
-    if c.snd_una - b.tlp_end & _M >= _HALF:
+    if c.w[SND_UNA] - b.tlp_end & _M >= _HALF:
         return False
     if not b.tlp_retx or dup:
         b.tlp_end = -1
-    elif c.snd_una != b.tlp_end:
+    elif c.w[SND_UNA] != b.tlp_end:
         b.tlp_end = -1
         return True
     elif not acked and pure and not b.sacked:
@@ -159,5 +173,5 @@ def on_probe_answer(c, b, h, acked, dup, pure, now):
 
 def stamp_first(c, b, begin, now):
     """RFC 3522: remember the timestamp of the episode's first retransmission."""
-    if b.undo and b.retx_stamp == -1 and begin == c.snd_una:
-        b.retx_stamp = stamp_now(c.ts_off, now)
+    if b.undo and b.retx_stamp == -1 and begin == c.w[SND_UNA]:
+        b.retx_stamp = stamp_now(c.w[TS_OFF], now)

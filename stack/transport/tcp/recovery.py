@@ -8,7 +8,7 @@
                                              duplicates that the peer reports (RFC 2883, 3708)
 
 The pipe is RFC 6675's: what is out less what is SACKed or lost. `c.inflate` is those two,
-so that cwnd + inflate bounds SND.NXT - SND.UNA. `c.dupacks` is 1 while anything is
+so that cwnd + inflate bounds SND.NXT - SND.UNA. `c.w[DUPACKS]` is 1 while anything is
 missing, which turns header prediction off.
 
 Not implemented: RFC 6675's rescue retransmission (a probe does that, RFC 8985 7).
@@ -19,6 +19,16 @@ from micropython import const
 from stack.core import seq
 from stack.core.timers import NEVER
 from stack.transport.tcp import ecn, rack
+from stack.transport.tcp.block import (
+    BACKOFF,
+    DUPACKS,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    TIMING,
+    TLP_AT,
+    TS_ON,
+)
 from stack.wire.tcp import HAS_SACK
 
 _M = const(0xFFFFFFFF)
@@ -47,10 +57,10 @@ def on_ack(c, h, una0, acked, flight, pure, now):
         rack.update(c, b, dup)
     if b.sacked or lost or c.recovering:
         rack.detect(c, b, now)
-    elif c.snd_una != c.snd_max and c.tlp_at == NEVER and b.tlp_end < 0:
+    elif c.w[SND_UNA] != c.w[SND_MAX] and c.w[TLP_AT] == NEVER and b.tlp_end < 0:
         rack.arm_probe(c, now)
     if c.recovering:
-        if seq.le(c.recover, c.snd_una):
+        if seq.le(c.recover, c.w[SND_UNA]):
             _exit(c, b)
         elif c.recovering == RECOVERY:
             _reduce(c, b, acked, b.lost > lost)
@@ -69,21 +79,21 @@ def on_reorder_timer(c, b, now):
     rack.detect(c, b, now)
     if b.lost > lost:
         if not c.recovering:
-            b.begin_ack(c.snd_una, False, 0)
-            _enter(c, b, c.snd_nxt - c.snd_una & _M, now)
+            b.begin_ack(c.w[SND_UNA], False, 0)
+            _enter(c, b, c.w[SND_NXT] - c.w[SND_UNA] & _M, now)
         _settle(c, b)
 
 
 def on_timeout(c, now):
     """The retransmission timer expired (RFC 6298 5.4; RFC 8985 6.3)."""
     b = c.board
-    flight = c.snd_nxt - c.snd_una & _M
-    b.begin_ack(c.snd_una, not c.dupacks, 0)
+    flight = c.w[SND_NXT] - c.w[SND_UNA] & _M
+    b.begin_ack(c.w[SND_UNA], not c.w[DUPACKS], 0)
     if b.n and b.flag[b.first] & 1:
         # The first octet was SACKed and is not acknowledged: it was dropped again (RFC 2018, 8).
         b.renege()
         c.tcp.stats.count("tcp.reneged")
-    if not c.rtt.backoff:
+    if not c.w[BACKOFF]:
         c.cc.on_timeout(flight if flight < c.cc.cwnd else c.cc.cwnd, now)
         if c.recovering != LOSS:
             _begin_undo(b, 2)
@@ -94,10 +104,10 @@ def on_timeout(c, now):
         c.cc.cwnd = c.mss
     rack.mark_on_timeout(c, b, now)
     c.recovering = LOSS
-    c.recover = b.high = c.snd_max
+    c.recover = b.high = c.w[SND_MAX]
     c.rexmit_one = True
-    c.timing = False
-    c.tlp_at = NEVER
+    c.w[TIMING] = False
+    c.w[TLP_AT] = NEVER
     b.tlp_end = -1
     _settle(c, b)
 
@@ -105,7 +115,7 @@ def on_timeout(c, now):
 def _settle(c, b):
     """What follows for the rest of the connection."""
     c.inflate = b.sacked + b.lost
-    c.dupacks = 1 if c.inflate or c.recovering or b.tlp_end >= 0 else 0
+    c.w[DUPACKS] = 1 if c.inflate or c.recovering or b.tlp_end >= 0 else 0
     if not c.ready:
         c.tcp.make_ready(c)
 
@@ -113,7 +123,7 @@ def _settle(c, b):
 def _enter(c, b, flight, now):
     """RFC 6675 5, (4.1) to (4.4); RFC 6937 3."""
     c.recovering = RECOVERY
-    c.recover = b.high = c.snd_max
+    c.recover = b.high = c.w[SND_MAX]
     if ecn.may_reduce(c):
         cwnd = c.cc.cwnd
         c.cc.on_loss(flight if flight < cwnd else cwnd, now)
@@ -126,7 +136,7 @@ def _enter(c, b, flight, now):
     b.recover_fs = flight or 1
     # "(4.3) Retransmit the first data segment presumed dropped", whatever the window says.
     c.rexmit_one = True
-    c.timing = False
+    c.w[TIMING] = False
     _reduce(c, b, 0, True)
 
 
@@ -137,7 +147,7 @@ def _reduce(c, b, acked, newly_lost):
     else "PRR-CRB", so that a long queue's loss does not go out at twice its rate.
     """
     b.prr_delivered += b.delivered
-    pipe = (c.snd_nxt - c.snd_una & _M) - b.sacked - b.lost
+    pipe = (c.w[SND_NXT] - c.w[SND_UNA] & _M) - b.sacked - b.lost
     ssthresh = c.cc.ssthresh
     if pipe > ssthresh:
         # CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out
@@ -182,7 +192,7 @@ def sent_again(c, b, begin, n, now):
     b.retx_bytes += n
     if c.recovering:
         b.prr_out += n
-        if c.ts_on:
+        if c.w[TS_ON]:
             rack.stamp_first(c, b, begin, now)
 
 
@@ -194,7 +204,7 @@ def _spurious(c, b, h, acked, dup):
     if not acked or not c.recovering:
         return False
     stamp = b.retx_stamp
-    if c.ts_on:
+    if c.w[TS_ON]:
         if stamp < 0:
             return False
         # RFC 3522 3.2 (4): TSecr smaller than RetransmitTS: it answers the first copy.
@@ -215,5 +225,5 @@ def _undo(c, b, now):
         c.recovering = 0
         c.rexmit_one = False
         b.forgive()
-    c.rtt.backoff = 0
+    c.w[BACKOFF] = 0
     c.tcp.stats.count("tcp.spurious")

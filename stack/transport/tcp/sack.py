@@ -22,6 +22,7 @@ probes (rack.py) do their work.
 from micropython import const
 
 from stack.core import be
+from stack.transport.tcp.block import RCV_NXT
 
 _M = const(0xFFFFFFFF)
 _HALF = const(0x80000000)
@@ -85,7 +86,8 @@ class Scoreboard:
     def append(self, begin, end, now, flag, una):
         """[begin, end) was sent; begin is where the board ends."""
         n = self.n
-        if n == self.first:
+        if n == self.first or begin == una:
+            # Nothing is out: what the board still has is acknowledged.
             self.first = n = 0
             self.start = begin
         elif self.at[n - 1] == now and self.flag[n - 1] == flag:
@@ -419,7 +421,7 @@ def write_blocks(c, buf, o, count):
     ooo = c.ooo
     if ooo is None or not count:
         return
-    base = c.rcv_nxt - c.rcv.tail
+    base = c.w[RCV_NXT] - c.rcv.tail
     r = ooo.at
     ooo.begin_report()
     while count:

@@ -12,7 +12,34 @@ from micropython import const
 from stack.core import be, checksum
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.core.timers import NEVER
-from stack.transport.tcp import ecn, options, rack, sack, usertimeout
+from stack.transport.tcp import block, ecn, options, rack, sack, usertimeout
+from stack.transport.tcp.block import (
+    ACK_NOW,
+    ACKED_TO,
+    ADV_MSS,
+    DELACK_AT,
+    DUPACKS,
+    HEADER,
+    PORTS,
+    PROGRESS_AT,
+    PSEUDO,
+    RCV_ADV,
+    RCV_NXT,
+    RCV_WSCALE,
+    REXMIT_AT,
+    RTT_AT,
+    RTT_SEQ,
+    SENT_AT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WND,
+    TIMING,
+    TLP_AT,
+    TS_OFF,
+    TS_ON,
+    TS_RECENT,
+)
 from stack.transport.tcp.options import OPTIONS_MAX
 from stack.wire import tcp as wire
 from stack.wire.tcp import ACK, CSUM_OFFSET, CWR, ECE, FIN, HEADER_LEN, SYN
@@ -31,30 +58,9 @@ _GSO_LIMIT = const(65415)
 
 
 def window(c):
-    """The window field for a segment sent now. Moves RCV.ADV, the edge that was promised.
-
-    RFC 9293 3.8.6.2.2: the edge stands still until it can move by
-    "min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2. It never moves back; what
-    scaling cuts off is still accepted (RFC 7323, 2.4).
-    """
+    """The window field for a segment sent now; see block.window."""
     ring = c.rcv
-    limit = ring.limit
-    held = (c.rcv_adv - c.rcv_nxt) & _M
-    if held >= _HALF:
-        held = 0  # a FIN took the octet after the window
-    free = limit - (ring.tail - ring.head)
-    more = free - held
-    if more >= c.rcv_mss or more >= limit >> 1:
-        scale = c.rcv_wscale
-        w = free >> scale
-        if w > 0xFFFF:
-            w = 0xFFFF
-        free = w << scale
-        if free > held:
-            c.rcv_adv = c.rcv_nxt + free & _M
-        return w
-    w = held >> c.rcv_wscale
-    return w if w < 0xFFFF else 0xFFFF
+    return block.window(c.w, ring.limit - ring.tail + ring.head, ring.limit)
 
 
 def segment(c, seq, n, flags, now):
@@ -67,7 +73,7 @@ def segment(c, seq, n, flags, now):
     f = tcp.pool.get()
     if f is None:
         return False
-    header = c.header
+    header = c.w[HEADER]
     blocks = 0
     if (c.ooo is not None or c.dup_len) and c.sack_ok:
         # A full segment has no room for them; the ACK of what came early has gone alone.
@@ -87,7 +93,7 @@ def segment(c, seq, n, flags, now):
         header = HEADER_LEN + offer.size()
     if n:
         ring = c.snd
-        i = ring.head + (seq - c.snd_una & _M) & ring.size - 1
+        i = ring.head + (seq - c.w[SND_UNA] & _M) & ring.size - 1
         if n <= _COPY_MAX or i + n > ring.size:
             ring.peek(i, f.buf, f.end, n)
             f.end += n
@@ -108,24 +114,24 @@ def segment(c, seq, n, flags, now):
         if c.ece_out:
             flags |= ECE
         # RFC 3168 6.1.5: not on what is sent again; 6.1.6: nor on a window probe.
-        if n and seq == c.snd_max and c.snd_wnd:
+        if n and seq == c.w[SND_MAX] and c.w[SND_WND]:
             proto = ecn.ECT_TCP
             if c.cwr_out:
                 flags |= CWR
-    if c.ts_on and offer is None:
-        wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.ts_off & _M, c.ts_recent)
+    if c.w[TS_ON] and offer is None:
+        wire.stamp(f.buf, o + HEADER_LEN, now // 1000 + c.w[TS_OFF] & _M, c.w[TS_RECENT])
     if blocks:
-        sack.write_blocks(c, f.buf, o + c.header, blocks)
+        sack.write_blocks(c, f.buf, o + c.w[HEADER], blocks)
     if told:
         usertimeout.write(f.buf, o + header - usertimeout.LEN, usertimeout.advertised(c))
-    s = c.pseudo + header + n
+    s = c.w[PSEUDO] + header + n
     s = (s & 0xFFFF) + (s >> 16)
     if c.path.caps & CAP_TX_CSUM:
         f.csum_start = o
         f.csum_offset = CSUM_OFFSET
-        wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, s)
+        wire.build(f.buf, o, c.w[PORTS], seq, c.w[RCV_NXT], header << 26 | flags << 16 | w, s)
     else:
-        wire.build(f.buf, o, c.ports, seq, c.rcv_nxt, header << 26 | flags << 16 | w, 0)
+        wire.build(f.buf, o, c.w[PORTS], seq, c.w[RCV_NXT], header << 26 | flags << 16 | w, 0)
         sum_in_software(f, o, s)
     if not c.path.output(f, proto, now):
         f.release()
@@ -136,45 +142,45 @@ def segment(c, seq, n, flags, now):
         tcp.tracer.sent(c, seq, n, now)
     if flags & CWR and c.ecn:
         c.cwr_out = False
-    if c.ack_now or c.delack_at != NEVER:
-        c.ack_now = False
-        c.delack_at = NEVER
-    c.acked_to = c.rcv_nxt
+    if c.w[ACK_NOW] or c.w[DELACK_AT] != NEVER:
+        c.w[ACK_NOW] = False
+        c.w[DELACK_AT] = NEVER
+    c.w[ACKED_TO] = c.w[RCV_NXT]
     if flags & (SYN | FIN):
         n += 1
     elif not n:
         return True
     # Something was sent that takes up sequence space.
     end = seq + n & _M
-    c.sent_at = now
-    if seq == c.snd_max:
-        if seq == c.snd_una:
-            c.progress_at = now  # from here on the peer may be slow
-        if not c.timing:
-            c.timing = True
-            c.rtt_seq = end
-            c.rtt_at = now
+    c.w[SENT_AT] = now
+    if seq == c.w[SND_MAX]:
+        if seq == c.w[SND_UNA]:
+            c.w[PROGRESS_AT] = now  # from here on the peer may be slow
+        if not c.w[TIMING]:
+            c.w[TIMING] = True
+            c.w[RTT_SEQ] = end
+            c.w[RTT_AT] = now
     else:
         # Karn: no measurement from anything that was sent twice.
-        c.timing = False
+        c.w[TIMING] = False
         c.retransmits += 1
         tcp.retransmits += 1
-    if seq == c.snd_nxt:
-        c.snd_nxt = end
+    if seq == c.w[SND_NXT]:
+        c.w[SND_NXT] = end
         if c.sack_ok and not flags & SYN:
             b = c.board
             if b is None:
                 c.board = b = sack.Scoreboard(seq)
-            b.append(seq, end, now, 0 if seq == c.snd_max else sack.RETX, c.snd_una)
+            b.append(seq, end, now, 0 if seq == c.w[SND_MAX] else sack.RETX, c.w[SND_UNA])
             if c.recovering:
                 b.prr_out += n
-            elif c.tlp_at == NEVER and not c.dupacks:
+            elif c.w[TLP_AT] == NEVER and not c.w[DUPACKS]:
                 rack.arm_probe(c, now)
-    if 0 < (end - c.snd_max & _M) < _HALF:
-        c.snd_max = end
-    if c.rexmit_at == NEVER:
+    if 0 < (end - c.w[SND_MAX] & _M) < _HALF:
+        c.w[SND_MAX] = end
+    if c.w[REXMIT_AT] == NEVER:
         # RFC 6298 (5.1): "if the timer is not running, start it".
-        c.rexmit_at = at = now + c.rtt.timeout_us()
+        c.w[REXMIT_AT] = at = now + c.rtt.timeout_us()
         if c.timer_index < 0 or at < c.timer_at:
             tcp.arm(c, at)
     return True
@@ -183,8 +189,8 @@ def segment(c, seq, n, flags, now):
 def _room_to_tell(c, n, header):
     """Whether the user timeout has room behind `header` bytes and in front of n octets."""
     left = OPTIONS_MAX + HEADER_LEN - header
-    if n and c.mss - n + c.header - header < left:
-        left = c.mss - n + c.header - header
+    if n and c.mss - n + c.w[HEADER] - header < left:
+        left = c.mss - n + c.w[HEADER] - header
     return left >= usertimeout.LEN
 
 
@@ -192,13 +198,14 @@ def _syn_offer(c, flags, now):
     """What our SYN offers; in answer to the peer's, no more than that had."""
     tcp = c.tcp
     sack_ok = c.sack_ok
-    ts_on = c.ts_on
+    ts_on = c.w[TS_ON]
     if not flags & ACK:
         sack_ok = tcp.sack
         ts_on = tcp.timestamps
     tcp.offer.set(
-        c.adv_mss, c.rcv_wscale, sack_ok, options.stamp_now(c.ts_off, now) if ts_on else -1,
-        c.ts_recent if flags & ACK else 0,
+        c.w[ADV_MSS], c.w[RCV_WSCALE], sack_ok,
+        options.stamp_now(c.w[TS_OFF], now) if ts_on else -1,
+        c.w[TS_RECENT] if flags & ACK else 0,
     )
     if c.uto & usertimeout.TELL:
         tcp.offer.uto = usertimeout.advertised(c)
@@ -214,7 +221,7 @@ def syn_window(c):
     limit = c.rcv.limit - (c.rcv.tail - c.rcv.head)
     if limit > 0xFFFF:
         limit = 0xFFFF
-    c.rcv_adv = c.rcv_nxt + limit & _M
+    c.w[RCV_ADV] = c.w[RCV_NXT] + limit & _M
     return limit
 
 

@@ -6,6 +6,23 @@ RFC 9293 3.9.1.6 (STATUS), RFC 5482 (user timeout), TCP_MAXSEG, TCP_CONGESTION.
 from micropython import const
 
 from stack.transport.tcp import output, usertimeout
+from stack.transport.tcp.block import (
+    ADV_MSS,
+    BACKOFF,
+    MIN_RTT_US,
+    RCV_ADV,
+    RCV_NXT,
+    RCV_WSCALE,
+    RTTVAR_US,
+    RX_BYTES,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WND,
+    SND_WSCALE,
+    SRTT_US,
+    TS_ON,
+)
 from stack.transport.tcp.congestion import algorithm
 from stack.transport.tcp.states import ESTABLISHED, NAMES, SYN_SENT, TIME_WAIT
 
@@ -24,28 +41,28 @@ def info(c):
         "local_port": c.local_port,
         "remote_addr": c.remote_addr,
         "remote_port": c.remote_port,
-        "snd_una": c.snd_una,
-        "snd_nxt": c.snd_nxt,
-        "snd_wnd": c.snd_wnd,
-        "rcv_nxt": c.rcv_nxt,
-        "rcv_wnd": c.rcv_adv - c.rcv_nxt & _M,
+        "snd_una": c.w[SND_UNA],
+        "snd_nxt": c.w[SND_NXT],
+        "snd_wnd": c.w[SND_WND],
+        "rcv_nxt": c.w[RCV_NXT],
+        "rcv_wnd": c.w[RCV_ADV] - c.w[RCV_NXT] & _M,
         "mss": c.mss,
         "cwnd": c.cc.cwnd,
         "ssthresh": c.cc.ssthresh,
         "congestion": c.cc.name,
-        "srtt_us": c.rtt.srtt_us,
+        "srtt_us": c.w[SRTT_US],
         "rto_us": c.rtt.timeout_us(),
-        "in_flight": c.snd_nxt - c.snd_una & _M,
+        "in_flight": c.w[SND_NXT] - c.w[SND_UNA] & _M,
         "lost": b.lost if b is not None else 0,
         "sacked": b.sacked if b is not None else 0,
         "recovery": ("open", "recovery", "loss")[c.recovering],
-        "min_rtt_us": c.rtt.min_us,
-        "rttvar_us": c.rtt.rttvar_us,
-        "backoff": c.rtt.backoff,
+        "min_rtt_us": c.w[MIN_RTT_US],
+        "rttvar_us": c.w[RTTVAR_US],
+        "backoff": c.w[BACKOFF],
         "user_timeout_us": c.user_timeout_us,
         "options": _options(c),
         "retransmits": c.retransmits,
-        "rx_bytes": c.rx_bytes,
+        "rx_bytes": c.w[RX_BYTES],
         "tx_bytes": c.tx_bytes,
         "send_queue": c.snd.tail - c.snd.head,
         "recv_queue": c.rcv.tail - c.rcv.head,
@@ -57,8 +74,8 @@ def _options(c):
     """What both sides agreed on, in words."""
     out = []
     for on, name in (
-        (c.sack_ok, "sack"), (c.ts_on, "timestamps"), (c.ecn, "ecn"),
-        (c.snd_wscale or c.rcv_wscale, "wscale"), (c.fast, "fastopen"),
+        (c.sack_ok, "sack"), (c.w[TS_ON], "timestamps"), (c.ecn, "ecn"),
+        (c.w[SND_WSCALE] or c.w[RCV_WSCALE], "wscale"), (c.fast, "fastopen"),
     ):
         if on:
             out.append(name)
@@ -87,9 +104,9 @@ def mark(c, marks):
 def limit_mss(c, n):
     """No segment of more than n bytes, in the SYN's offer too if it has not left."""
     c.mss_limit = n
-    if c.state == SYN_SENT and c.snd_max == c.iss:
-        if n < c.adv_mss:
-            c.adv_mss = n
+    if c.state == SYN_SENT and c.w[SND_MAX] == c.iss:
+        if n < c.w[ADV_MSS]:
+            c.w[ADV_MSS] = n
     elif c.state >= ESTABLISHED and n < c.mss:
         c.follow_path()
 

@@ -16,7 +16,22 @@ from micropython import const
 from stack.core.errors import ETIMEDOUT
 from stack.core.timers import NEVER
 from stack.transport.tcp import duplicates, output, rack, recovery, segment
-from stack.transport.tcp.rtt import MAX_RTO_US
+from stack.transport.tcp.block import (
+    ACK_NOW,
+    BACKOFF,
+    DELACK_AT,
+    DUPACKS,
+    LAST_RX,
+    MAX_RTO_US,
+    PROGRESS_AT,
+    REXMIT_AT,
+    RTO_US,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WND,
+    TLP_AT,
+)
 from stack.transport.tcp.states import ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
 from stack.wire.tcp import ACK
 
@@ -39,27 +54,27 @@ FIN_WAIT_2_US = const(60_000_000)
 
 def poll_at(c):
     """The next deadline."""
-    at = c.rexmit_at
-    if c.tlp_at < at:
-        at = c.tlp_at
+    at = c.w[REXMIT_AT]
+    if c.w[TLP_AT] < at:
+        at = c.w[TLP_AT]
     if c.persist_at < at:
         at = c.persist_at
-    if c.delack_at < at:
-        at = c.delack_at
+    if c.w[DELACK_AT] < at:
+        at = c.w[DELACK_AT]
     if c.life_at < at:
         at = c.life_at
     return at
 
 
 def on_timer(c, now):
-    if now >= c.delack_at:
-        c.delack_at = NEVER
-        c.ack_now = True
+    if now >= c.w[DELACK_AT]:
+        c.w[DELACK_AT] = NEVER
+        c.w[ACK_NOW] = True
         if not c.ready:
             c.tcp.make_ready(c)
-    if now >= c.tlp_at:
+    if now >= c.w[TLP_AT]:
         _on_tail(c, now)
-    if now >= c.rexmit_at:
+    if now >= c.w[REXMIT_AT]:
         _on_retransmission(c, now)
     if now >= c.persist_at:
         _on_persist(c, now)
@@ -70,8 +85,8 @@ def on_timer(c, now):
 
 
 def _on_retransmission(c, now):
-    if c.snd_una == c.snd_max:
-        c.rexmit_at = NEVER
+    if c.w[SND_UNA] == c.w[SND_MAX]:
+        c.w[REXMIT_AT] = NEVER
         return
     if c.state == SYN_SENT or c.state == SYN_RECEIVED:
         r2 = R2_SYN_US
@@ -80,43 +95,43 @@ def _on_retransmission(c, now):
             c.tcp.fast_open.forget(c.remote_addr)
         # RFC 9293 3.9.2.2: unreachable is "soft" and MUST NOT abort; but when R1
         # has passed and that is all we heard, it is the better answer.
-        if c.soft_error and c.rtt.backoff >= R1:
+        if c.soft_error and c.w[BACKOFF] >= R1:
             c.fail(c.soft_error, now, "unreachable")
             return
     else:
         r2 = c.user_timeout_us
-    if now - c.progress_at >= r2:
+    if now - c.w[PROGRESS_AT] >= r2:
         # MUST-20: "When the number of transmissions ... reaches a threshold R2, close
         # the connection."
         c.fail(c.soft_error or ETIMEDOUT, now, "R2")
         return
-    if not c.snd_wnd and c.state >= ESTABLISHED:
+    if not c.w[SND_WND] and c.state >= ESTABLISHED:
         # The window shut over what is out: from here it is probed (MUST-35).
         _lost(c, now)
-        c.rexmit_at = NEVER
+        c.w[REXMIT_AT] = NEVER
         c.persist_at = now
         return
-    if c.rtt.backoff == _BLACK_HOLE and c.state >= ESTABLISHED and _full_size_out(c):
+    if c.w[BACKOFF] == _BLACK_HOLE and c.state >= ESTABLISHED and _full_size_out(c):
         # RFC 4821, section 7.7: full segments vanish and no router says why: smaller ones.
         if c.path.shrink(now):
             c.follow_path()
     _lost(c, now)
     c.rtt.expired()
-    c.rexmit_at = now + c.rtt.timeout_us()
+    c.w[REXMIT_AT] = now + c.rtt.timeout_us()
     if not c.ready:
         c.tcp.make_ready(c)
 
 
 def _full_size_out(c):
     """True if a segment of the MSS is outstanding."""
-    return (c.snd_max - c.snd_una & _M) >= c.mss
+    return (c.w[SND_MAX] - c.w[SND_UNA] & _M) >= c.mss
 
 
 def _on_tail(c, now):
     b = c.board
-    if b is None or c.snd_una == c.snd_max:
-        c.tlp_at = NEVER
-    elif c.dupacks:
+    if b is None or c.w[SND_UNA] == c.w[SND_MAX]:
+        c.w[TLP_AT] = NEVER
+    elif c.w[DUPACKS]:
         recovery.on_reorder_timer(c, b, now)
     elif rack.probe_due(c, b, now):
         output.emit_tail_probe(c, b, now)
@@ -133,12 +148,12 @@ def _on_persist(c, now):
     # MUST-37: "As long as the receiving TCP peer continues to send acknowledgments
     # in response to the probe segments, the sending TCP peer MUST allow the
     # connection to stay open." Silence, and an orphan's peer that never reads, end it.
-    heard = c.progress_at if c.orphan else c.last_rx
+    heard = c.w[PROGRESS_AT] if c.orphan else c.w[LAST_RX]
     if c.persist_backoff and now - heard >= c.user_timeout_us:
         c.fail(c.soft_error or ETIMEDOUT, now, "no answer to window probes")
         return
     c.persist_at = NEVER
-    if c.snd_wnd > (c.snd_nxt - c.snd_una & 0xFFFFFFFF):
+    if c.w[SND_WND] > (c.w[SND_NXT] - c.w[SND_UNA] & 0xFFFFFFFF):
         # The override timeout: send what little fits (3.8.6.2.1).
         _override(c, now)
         return
@@ -146,7 +161,7 @@ def _on_persist(c, now):
     if c.persist_backoff < 9:
         c.persist_backoff += 1
     # SHLD-30: "increase exponentially the interval between successive probes".
-    wait = c.rtt.rto_us << c.persist_backoff
+    wait = c.w[RTO_US] << c.persist_backoff
     c.persist_at = now + (wait if wait < MAX_RTO_US else MAX_RTO_US)
 
 
@@ -155,13 +170,13 @@ def _override(c, now):
     n = ring.tail - ring.head
     if not n:
         return
-    if n > c.snd_wnd:
-        n = c.snd_wnd
+    if n > c.w[SND_WND]:
+        n = c.w[SND_WND]
     if n > c.mss:
         n = c.mss
     if n > c.tcp.copy_max and n > ring.span(ring.head):
         n = ring.span(ring.head)
-    if not segment.segment(c, c.snd_una, n, ACK, now):
+    if not segment.segment(c, c.w[SND_UNA], n, ACK, now):
         c.persist_at = now + output.OVERRIDE_US
 
 
@@ -172,13 +187,13 @@ def _on_life(c, now):
     if not c.keepalive:
         c.life_at = NEVER
         return
-    due = c.last_rx + c.keepidle_us
+    due = c.w[LAST_RX] + c.keepidle_us
     if now < due:
         # Something was heard meanwhile.
         c.keep_probes = 0
         c.life_at = due
         return
-    if c.snd_una != c.snd_max:
+    if c.w[SND_UNA] != c.w[SND_MAX]:
         # Retransmission is asking already.
         c.life_at = now + c.keepintvl_us
         return

@@ -8,6 +8,15 @@ from micropython import const
 
 from stack.core.timers import NEVER
 from stack.transport.tcp import options, segment
+from stack.transport.tcp.block import (
+    RCV_ADV,
+    RCV_NXT,
+    RCV_WSCALE,
+    SND_MAX,
+    TS_OFF,
+    TS_ON,
+    TS_RECENT,
+)
 from stack.transport.tcp.states import TIME_WAIT
 from stack.wire.tcp import ACK, FIN, HAS_TS, RST, SYN
 
@@ -38,12 +47,12 @@ class TimeWait:
         self.remote_port = c.remote_port
         self.key = 0
         self.flow_next = None
-        self.snd_nxt = c.snd_max
-        self.rcv_nxt = c.rcv_nxt
-        self.wnd = min((c.rcv_adv - c.rcv_nxt & _M) >> c.rcv_wscale, 0xFFFF)
-        self.ts_on = c.ts_on
-        self.ts_off = c.ts_off
-        self.ts_recent = c.ts_recent
+        self.snd_nxt = c.w[SND_MAX]
+        self.rcv_nxt = c.w[RCV_NXT]
+        self.wnd = min((c.w[RCV_ADV] - c.w[RCV_NXT] & _M) >> c.w[RCV_WSCALE], 0xFFFF)
+        self.ts_on = c.w[TS_ON]
+        self.ts_off = c.w[TS_OFF]
+        self.ts_recent = c.w[TS_RECENT]
         self.ends_at = NEVER
         self.next = self.prev = None
 

@@ -11,6 +11,7 @@ While nothing is traced it costs one comparison a segment; see `Tcp.tracer`.
 
 from micropython import const
 
+from stack.transport.tcp.block import RCV_NXT, SND_MAX, SND_NXT, SND_UNA, SRTT_US
 from stack.transport.tcp.congestion import INFINITE
 from stack.transport.tcp.states import LISTEN, NAMES, SYN_RECEIVED, TIME_WAIT
 
@@ -33,8 +34,8 @@ class Tracer:
     def sent(self, c, seq, n, now):
         """A segment left; called before SND.MAX moves."""
         if self.wanted(c):
-            again = n and seq - c.snd_max & _M != 0
-            self._line(c, "retx" if again else "tx", seq - c.iss, c.rcv_nxt - c.irs, n, now)
+            again = n and seq - c.w[SND_MAX] & _M != 0
+            self._line(c, "retx" if again else "tx", seq - c.iss, c.w[RCV_NXT] - c.irs, n, now)
 
     def received(self, c, h, n, now):
         """A segment came for an endpoint; called before it is looked at."""
@@ -47,7 +48,7 @@ class Tracer:
 
     def state(self, c, new, now):
         if self.wanted(c):
-            self._line(c, NAMES[new], c.snd_nxt - c.iss, c.rcv_nxt - c.irs, 0, now)
+            self._line(c, NAMES[new], c.w[SND_NXT] - c.iss, c.w[RCV_NXT] - c.irs, 0, now)
 
     def _line(self, c, event, seq, ack, n, now):
         self.lines += 1
@@ -58,7 +59,7 @@ class Tracer:
         self.write(
             "%d,%s,%d,%d,%d,%d,%d,%d,%d,%d,%d-%d\n" % (
                 now - self.began, event, seq & _M, ack & _M, n, cc.cwnd, ssthresh,
-                c.rtt.srtt_us, c.snd_nxt - c.snd_una & _M, c.rtt.timeout_us(), c.local_port,
+                c.w[SRTT_US], c.w[SND_NXT] - c.w[SND_UNA] & _M, c.rtt.timeout_us(), c.local_port,
                 c.remote_port,
             )
         )

@@ -3,6 +3,17 @@ network and the fuzzer after each step. RFC 9293 3.3.1, 3.4; RFC 6298 5; RFC 667
 """
 
 from stack.core.timers import NEVER
+from stack.transport.tcp.block import (
+    ACKED_TO,
+    BACKOFF,
+    DUPACKS,
+    RCV_ADV,
+    RCV_NXT,
+    REXMIT_AT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+)
 from stack.transport.tcp.sack import LOST, MAX_RANGES, SACKED
 from stack.transport.tcp.states import CLOSED, ESTABLISHED, SYN_RECEIVED, TIME_WAIT
 
@@ -19,7 +30,7 @@ def check(c):
 def problem(c):
     """What is wrong with connection c, or None."""
     tcp = c.tcp
-    una, nxt, high = c.snd_una, c.snd_nxt, c.snd_max
+    una, nxt, high = c.w[SND_UNA], c.w[SND_NXT], c.w[SND_MAX]
     if (nxt - una) & _M >= _HALF:
         return "snd_una <= snd_nxt"
     if (high - nxt) & _M >= _HALF:
@@ -38,7 +49,7 @@ def problem(c):
             return "cwnd holds a segment"
         if c.mss < 1 or c.gso < c.mss:
             return "segments have a size"
-        if una != high and c.rexmit_at >= NEVER and c.persist_at >= NEVER and not c.ready:
+        if una != high and c.w[REXMIT_AT] >= NEVER and c.persist_at >= NEVER and not c.ready:
             return "what is out has a timer (RFC 6298 5.1)"
         if c.ooo is not None:
             r = c.ooo.ranges
@@ -47,16 +58,16 @@ def problem(c):
             for i in range(1, len(r)):
                 if r[i - 1] >= r[i]:
                     return "early ranges are in order and apart"
-            if c.ooo.end() > c.rcv.tail + ((c.rcv_adv - c.rcv_nxt) & _M):
+            if c.ooo.end() > c.rcv.tail + ((c.w[RCV_ADV] - c.w[RCV_NXT]) & _M):
                 return "early data lies in the window"
     if c.cc.cwnd < 1 or c.cc.ssthresh < 2:
         return "a window"
-    if not 0 <= c.rtt.backoff <= 9:
+    if not 0 <= c.w[BACKOFF] <= 9:
         return "the backoff is bounded"
     at = c.poll_at()
     if at < NEVER and c.state > SYN_RECEIVED and (c.timer_index < 0 or c.timer_at > at):
         return "the timer is set for the next deadline"
-    if (c.acked_to - c.rcv_nxt) & _M > 0 and (c.rcv_nxt - c.acked_to) & _M >= _HALF:
+    if (c.w[ACKED_TO] - c.w[RCV_NXT]) & _M > 0 and (c.w[RCV_NXT] - c.w[ACKED_TO]) & _M >= _HALF:
         return "no more is acknowledged than has come"
     return _board(c)
 
@@ -83,10 +94,10 @@ def _board(c):
         at = b.end[i]
     if (b.sacked, b.lost) != (sacked, lost):
         return "the scoreboard's sums"
-    if b.first < b.n and at != c.snd_nxt:
+    if b.first < b.n and at != c.w[SND_NXT]:
         return "the scoreboard ends at snd_nxt"
-    if c.dupacks:
-        if b.first < b.n and b.start != c.snd_una:
+    if c.w[DUPACKS]:
+        if b.first < b.n and b.start != c.w[SND_UNA]:
             return "the scoreboard begins at snd_una"
         if c.inflate != sacked + lost:
             return "what has left the pipe"

@@ -18,6 +18,8 @@ from stack.core.stats import Stats
 from stack.core.timers import Timers
 from stack.net.addr6 import V6
 from stack.transport.tcp import Tcp
+from stack.transport.tcp.block import BACKOFF, MIN_RTT_US, RTTVAR_US, SRTT_US, TS_ON
+from stack.transport.tcp.rtt import Rtt
 from stack.transport.tcp.states import NAMES
 from stack.wire import tcp as wire
 from tests.unit.transport.tcp.check import check as check_connection
@@ -513,6 +515,13 @@ def established(mss=MSS, wscale=None, wnd=WND, **options):
     return s
 
 
+def unmeasured(c):
+    """As if no round trip of the connection had been measured."""
+    w = c.w
+    w[SRTT_US] = w[RTTVAR_US] = w[MIN_RTT_US] = w[BACKOFF] = 0
+    Rtt(w)
+
+
 def full(mss=MSS, wscale=7, wnd=60000, ts=True, sack_ok=True, **options):
     """As `established`, with a peer that has every option; T is its clock at time 0."""
     s = syn_sent(**options)
@@ -521,7 +530,7 @@ def full(mss=MSS, wscale=7, wnd=60000, ts=True, sack_ok=True, **options):
         s.peer_ts = T
     send(s, seg("SA", seq=R, ack=L + 1, mss=mss, wscale=wscale, wnd=wnd, sack_ok=sack_ok))
     expect(s, seg("A", seq=L + 1, ack=R + 1))
-    assert state(s) == "ESTABLISHED" and s.conn.ts_on == ts and s.conn.sack_ok == sack_ok
+    assert state(s) == "ESTABLISHED" and s.conn.w[TS_ON] == ts and s.conn.sack_ok == sack_ok
     return s
 
 

@@ -3,6 +3,7 @@
 And none is sent that says nothing.
 """
 
+from stack.transport.tcp.block import SND_UNA
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -55,11 +56,11 @@ def test_ack_at_the_edge_is_heard():
     write(s, b"abc")
     drain(s)
     send(s, seg("A", seq=R + 1 + 4096, ack=L + 4))
-    assert s.conn.snd_una == L + 4
+    assert s.conn.w[SND_UNA] == L + 4
     write(s, b"def")
     drain(s)
     send(s, seg("A", seq=R + 1 + 4097, ack=L + 7))
-    assert s.conn.snd_una == L + 4
+    assert s.conn.w[SND_UNA] == L + 4
 
 
 def test_no_update_for_a_window_that_cannot_be_said():

@@ -1,6 +1,7 @@
 """Closing: RFC 9293 3.6, figure 5; TIME-WAIT."""
 
 from stack.core.errors import ECONNABORTED, EPIPE, POLLHUP, POLLIN
+from stack.transport.tcp.block import SRTT_US
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -181,7 +182,7 @@ def test_lost_fin_with_data_goes_again_together():
     s.conn.shutdown(s.now)
     s.tcp.flush(s.now)
     expect(s, seg("FA", data=b"bye"))
-    expect(s, seg("FA", seq=L + 1, data=b"bye"), at=SEC if not s.conn.rtt.srtt_us else RTO)
+    expect(s, seg("FA", seq=L + 1, data=b"bye"), at=SEC if not s.conn.w[SRTT_US] else RTO)
     # The peer had the data and lost only the FIN.
     send(s, seg("A", seq=R + 1, ack=L + 4))
     assert state(s) == "FIN-WAIT-1"

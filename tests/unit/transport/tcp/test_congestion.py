@@ -1,6 +1,7 @@
 """How much may be out: RFC 5681 (slow start, congestion avoidance, restart), RFC 6928."""
 
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
+from stack.transport.tcp.block import REXMIT_AT, RTO_US
 from stack.transport.tcp.congestion import INFINITE, initial_window
 from stack.transport.tcp.newreno import NewReno
 from tests.unit.transport.tcp.harness import (
@@ -287,8 +288,8 @@ def test_waiting_for_an_ack_is_not_idle():
     s = _flood(initial_segments=20)
     assert _out(s) == 20 * MSS
     s.conn.cc.initial_window = 2 * MSS
-    s.conn.rtt.rto_us = SEC
-    s.conn.rexmit_at = s.now + SEC
+    s.conn.w[RTO_US] = SEC
+    s.conn.w[REXMIT_AT] = s.now + SEC
     send(s, seg("A", ack=L + 1 + MSS), at=900 * MS)
     assert s.conn.cc.cwnd == 21 * MSS and _out(s) == 2 * MSS
 

@@ -1,5 +1,6 @@
 """SYN cookies: RFC 4987 3.6 and appendix A."""
 
+from stack.transport.tcp.block import RCV_WSCALE, SND_WSCALE, TS_OFF, TS_ON
 from stack.transport.tcp.listener import MAX_HALF_OPEN
 from tests.unit.transport.tcp.harness import (
     MS,
@@ -49,7 +50,7 @@ def test_a_client_gets_through():
     o, c = _open(s)
     assert c is not None and s.tcp.half_open == MAX_HALF_OPEN
     assert s.stats.counts["tcp.syn_cookies"] == 1 and s.stats.counts["tcp.cookie_opens"] == 1
-    assert c.ts_on and c.sack_ok and c.snd_wscale == 7 and c.mss == MSS - 12
+    assert c.w[TS_ON] and c.sack_ok and c.w[SND_WSCALE] == 7 and c.mss == MSS - 12
     s.peer_ts = T + 1
     send(s, seg("A", seq=R + 1, ack=o.seq + 1, data=b"hello"))
     assert read(s) == b"hello"
@@ -100,7 +101,7 @@ def test_without_timestamps():
     s = _flooded()
     o, c = _open(s, ts=False)
     assert o.wscale is None and not o.sack_ok and o.ts is None
-    assert not c.sack_ok and not c.ts_on and c.snd_wscale == 0 == c.rcv_wscale
+    assert not c.sack_ok and not c.w[TS_ON] and c.w[SND_WSCALE] == 0 == c.w[RCV_WSCALE]
 
 
 def test_what_is_remembered():
@@ -114,8 +115,8 @@ def test_what_is_remembered():
         for sack_ok in (False, True):
             s = _flooded()
             _, c = _open(s, wscale=wscale, sack_ok=sack_ok)
-            assert c.snd_wscale == (wscale or 0) and c.sack_ok == sack_ok
-            assert (c.rcv_wscale == 0) == (wscale is None)
+            assert c.w[SND_WSCALE] == (wscale or 0) and c.sack_ok == sack_ok
+            assert (c.w[RCV_WSCALE] == 0) == (wscale is None)
     s = _flooded()
     o, c = _open(s, flags="SEW")
     assert c.ecn and "E" in o.flags
@@ -130,7 +131,7 @@ def test_the_clock_does_not_run_backwards():
         s.advance(ms * MS)
         drain(s)
         o, c = _open(s)
-        now = (s.now // 1000 + c.ts_off) & 0xFFFFFFFF
+        now = (s.now // 1000 + c.w[TS_OFF]) & 0xFFFFFFFF
         assert 0 <= (now - o.ts[0]) & 0xFFFFFFFF < 128
 
 

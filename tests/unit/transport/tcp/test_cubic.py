@@ -1,5 +1,7 @@
 """CUBIC (RFC 9438) against its formulas in floating point, and HyStart++ (RFC 9406)."""
 
+from stack.transport.tcp import block
+from stack.transport.tcp.block import SND_UNA, TS_OFF
 from stack.transport.tcp.congestion import INFINITE, MAX_CWND, algorithm
 from stack.transport.tcp.cubic import Cubic, cube_root
 from stack.transport.tcp.hystart import HyStart
@@ -11,7 +13,8 @@ M = 1000
 
 class Rtt:
     def __init__(self, us):
-        self.srtt_us = us
+        self.w = block.make()
+        self.w[block.SRTT_US] = us
 
 
 def _after_loss(w_max, rtt=100 * MS):
@@ -213,7 +216,7 @@ def test_slow_start_on_the_wire():
     """
     s = full(snd_max=1 << 20, wscale=10)
     c = s.conn
-    una = c.snd_una
+    una = c.w[SND_UNA]
     at = 0
     rtt = 40
     s.data = bytes(300000)
@@ -225,6 +228,6 @@ def test_slow_start_on_the_wire():
         at += rtt
         for o in out:
             una = (una + len(o.data)) & 0xFFFFFFFF
-            echo = (sent + c.ts_off) & 0xFFFFFFFF
+            echo = (sent + c.w[TS_OFF]) & 0xFFFFFFFF
             send(s, seg("A", ack=una, ts=(T + at, echo), wnd=65535), at=at * MS, flush=False)
     assert c.cc.ssthresh < INFINITE and not c.retransmits

@@ -2,6 +2,15 @@
 
 from stack.core.errors import POLLIN, POLLOUT
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
+from stack.transport.tcp.block import (
+    ACKED_TO,
+    RCV_ADV,
+    RCV_NXT,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WL1,
+)
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -250,11 +259,11 @@ def test_sequence_numbers_wrap():
     for start in (0xFFFFFFF0, 0xFFFFFFFF, 0x7FFFFFF0):
         s = established()
         c = s.conn
-        c.snd_una = c.snd_nxt = c.snd_max = c.snd_sml = start
+        c.w[SND_UNA] = c.w[SND_NXT] = c.w[SND_MAX] = c.snd_sml = start
         c.recover = start - 1 & 0xFFFFFFFF
-        c.rcv_nxt = c.acked_to = start
-        c.rcv_adv = start + 65535 & 0xFFFFFFFF
-        c.snd_wl1 = start
+        c.w[RCV_NXT] = c.w[ACKED_TO] = start
+        c.w[RCV_ADV] = start + 65535 & 0xFFFFFFFF
+        c.w[SND_WL1] = start
         write(s, pattern(100))
         expect(s, seg("PA", seq=start, data=pattern(100)))
         send(s, seg("A", seq=start, ack=start + 100, data=pattern(200)))

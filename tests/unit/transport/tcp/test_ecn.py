@@ -2,6 +2,7 @@
 
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.transport.tcp import ecn
+from stack.transport.tcp.block import SND_MAX
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -22,6 +23,7 @@ from tests.unit.transport.tcp.harness import (
     read,
     seg,
     send,
+    unmeasured,
     write,
 )
 
@@ -165,7 +167,7 @@ def test_mark_on_what_comes_early():
 
 def _flight(n, make=_asking, **options):
     s = make(initial_segments=n, congestion="newreno", **options)
-    s.conn.rtt.__init__()
+    unmeasured(s.conn)
     s.conn.rtt.sample(20 * MS)
     write(s, pattern((n + 20) * MSS))
     s.out_bytes = sum(len(o.data) for o in drain(s))
@@ -182,7 +184,7 @@ def test_echo_halves_once_a_window():
             send(s, seg("AE", ack=ISN + i * MSS))
         assert c.cc.ssthresh == 5 * MSS and s.stats.counts["tcp.ecn_reductions"] == 1
         assert not c.retransmits
-        send(s, seg("AE", ack=c.snd_max), at=40 * MS)
+        send(s, seg("AE", ack=c.w[SND_MAX]), at=40 * MS)
         assert s.stats.counts["tcp.ecn_reductions"] == 2
 
 

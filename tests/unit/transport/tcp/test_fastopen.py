@@ -1,5 +1,6 @@
 """TCP Fast Open: RFC 7413, client and server."""
 
+from stack.transport.tcp.block import SND_UNA
 from stack.transport.tcp.fastopen import MAX_COOKIES
 from tests.unit.transport.tcp.harness import (
     MSS,
@@ -209,7 +210,7 @@ def test_data_not_acknowledged_goes_again():
         send(s, seg("SA", seq=R, ack=ISN + acked, mss=MSS))
         assert b"".join(o.data for o in drain(s)) == data[acked:], acked
         send(s, seg("A", seq=IRS, ack=ISN + 300))
-        assert s.conn.snd_una == ISN + 300
+        assert s.conn.w[SND_UNA] == ISN + 300
 
 
 def test_lost_syn_goes_without():

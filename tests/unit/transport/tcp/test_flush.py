@@ -1,5 +1,6 @@
 """The ready list: turns, order, and devices that take nothing."""
 
+from stack.transport.tcp.block import SND_MAX, SND_NXT, SND_WND, TIMING
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -60,7 +61,7 @@ def test_one_flush_is_bounded():
     s = established(initial_segments=100, snd_max=1 << 18)
     s.conn.snd.limit = 1 << 18
     send(s, seg("A", seq=R + 1, ack=L + 1, wnd=65535))
-    s.conn.snd_wnd = 1 << 18
+    s.conn.w[SND_WND] = 1 << 18
     write(s, pattern(100 * MSS), flush=False)
     s.tcp.flush(s.now)
     assert len(s.out) == 64 and s.tcp.poll_at() == s.now
@@ -89,7 +90,7 @@ def test_full_device_changes_nothing():
     s.full = True
     write(s, b"hello")
     c = s.conn
-    assert c.snd_nxt == L + 1 and c.snd_max == L + 1 and not c.timing
+    assert c.w[SND_NXT] == L + 1 and c.w[SND_MAX] == L + 1 and not c.w[TIMING]
     assert c.info()["in_flight"] == 0
     expect_nothing(s, 500 * MS)
     s.full = False
@@ -113,7 +114,7 @@ def test_device_that_fills_in_the_middle():
     kept = path.output
     path.output = output
     s.tcp.flush(s.now)
-    assert s.conn.snd_nxt == L + 1 + 2 * MSS
+    assert s.conn.w[SND_NXT] == L + 1 + 2 * MSS
     path.output = kept
     assert drain(s)[0].seq == L + 1 + 2 * MSS
 
@@ -173,7 +174,7 @@ def test_no_frame_for_a_syn():
     expect_nothing(s)
     held.release()
     o = expect(s, seg("S", seq=L), within=MS)
-    assert o.peer_port == 5000 and c.snd_nxt == L + 1
+    assert o.peer_port == 5000 and c.w[SND_NXT] == L + 1
 
 
 def test_no_frame_for_a_retransmission():

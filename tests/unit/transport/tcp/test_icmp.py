@@ -12,6 +12,7 @@ from stack.core.errors import (
 )
 from stack.core.frame import Frame
 from stack.net import icmp
+from stack.transport.tcp.block import BACKOFF, REXMIT_AT, SND_MAX, SND_NXT, SND_UNA
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -143,7 +144,7 @@ def test_no_error_aborts_a_synchronized_connection():
     for name, make in SYNCHRONIZED:
         for code in (ECONNREFUSED, ENOPROTOOPT, EHOSTUNREACH, ENETUNREACH, EPROTONOSUPPORT):
             s = make()
-            seq = s.conn.snd_una
+            seq = s.conn.w[SND_UNA]
             error(s, code, seq)
             error(s, code, seq - 1)
             expect_nothing(s)
@@ -159,10 +160,10 @@ def test_error_does_not_retransmit():
     s = established()
     write(s, pattern(3 * MSS))
     drain(s)
-    before = s.conn.cc.cwnd, s.conn.rexmit_at
+    before = s.conn.cc.cwnd, s.conn.w[REXMIT_AT]
     error(s, EHOSTUNREACH, L + 1)
     expect_nothing(s)
-    assert (s.conn.cc.cwnd, s.conn.rexmit_at) == before
+    assert (s.conn.cc.cwnd, s.conn.w[REXMIT_AT]) == before
     expect(s, seg("A", seq=L + 1, n=MSS), at=RTO)
 
 
@@ -242,8 +243,8 @@ def test_forged_error_does_not_end_an_attempt():
 def test_window_of_sequence_numbers_wraps():
     s = established()
     c = s.conn
-    c.snd_una = 0xFFFFFF00
-    c.snd_nxt = c.snd_max = 0x100
+    c.w[SND_UNA] = 0xFFFFFF00
+    c.w[SND_NXT] = c.w[SND_MAX] = 0x100
     for seq, heard in ((0xFFFFFEFF, 0), (0xFFFFFF00, 1), (0, 1), (0xFF, 1), (0x101, 0)):
         c.soft_error = 0
         error(s, EHOSTUNREACH, seq)
@@ -332,7 +333,7 @@ def test_path_mtu_is_no_congestion():
     error(s, EMSGSIZE, L + 1)
     drain(s)
     assert (s.conn.cc.cwnd, s.conn.cc.ssthresh) == before
-    assert s.conn.rtt.backoff == 0
+    assert s.conn.w[BACKOFF] == 0
 
 
 def test_error_without_a_smaller_mtu_does_nothing():
@@ -355,6 +356,6 @@ def test_path_mtu_has_a_floor():
 def test_packet_too_big_in_every_state():
     for name, make in STATES:
         s = make()
-        error(s, EMSGSIZE, s.conn.snd_una)
+        error(s, EMSGSIZE, s.conn.w[SND_UNA])
         expect_nothing(s)
         assert state(s) == name and not s.conn.error, name

@@ -1,6 +1,7 @@
 """Passive open: half-open entries, the queue to accept, their bounds, and the end of a listener."""
 
 from stack.core.errors import ECONNRESET, POLLERR, POLLIN
+from stack.transport.tcp.block import SND_WND, SND_WSCALE
 from stack.transport.tcp.listener import MAX_BACKLOG, MAX_HALF_OPEN
 from tests.unit.transport.tcp.harness import (
     MS,
@@ -168,7 +169,7 @@ def test_options_are_kept():
     expect(s, seg("SA"))
     send(s, seg("A", ack=L + 1, wnd=100))
     c = s.listener.accept()
-    assert (c.mss, c.snd_wscale, c.snd_wnd) == (700, 5, 3200)
+    assert (c.mss, c.w[SND_WSCALE], c.w[SND_WND]) == (700, 5, 3200)
 
 
 def test_no_frame_for_the_syn_ack():

@@ -8,6 +8,7 @@ import micropython
 
 from stack.core import be, checksum
 from stack.core.frame import CAP_RX_CSUM, CAP_TSO4, CAP_TX_CSUM, Frame
+from stack.transport.tcp.block import RCV_NXT, RX_BYTES, SND_UNA, SND_WSCALE, TS_ON
 from stack.wire import tcp as wire
 from tests.unit.net.support import A, B, ip_packet, ready
 
@@ -107,7 +108,7 @@ class Rig:
         self.give(self.packet("A", self.seq, self.iss, 0))
         self.conn = listener.accept()
         self.conn.waker = Waker()
-        assert self.conn.snd_wscale == 7 and self.conn.sack_ok and self.conn.ts_on == stamps
+        assert self.conn.w[SND_WSCALE] == 7 and self.conn.sack_ok and self.conn.w[TS_ON] == stamps
 
     def packet(self, flags, seq, ack, n, options=b""):
         return _frame(_packet(flags, seq, ack, n, self.options + options))
@@ -160,7 +161,7 @@ def test_receive_in_order():
         _locked(_receive, rig, frames, buf)
         assert rig.out.n - before >= _N // 2, "an ACK for every second segment"
         assert rig.out.ack == rig.seq & 0xFFFFFFFF
-        assert rig.conn.rcv_nxt == rig.seq and rig.conn.rx_bytes == 2 * _N * _MSS
+        assert rig.conn.w[RCV_NXT] == rig.seq and rig.conn.w[RX_BYTES] == 2 * _N * _MSS
         while rig.conn.recv_into(buf, 0, 4096, rig.now):
             pass
         assert not rig.host.stats.drops, rig.host.stats.drops
@@ -218,7 +219,7 @@ def test_send():
             before = rig.out.bytes
             _locked(_send, rig, then, data, n)
             assert rig.out.bytes - before == _N * n, (caps, n)
-            assert rig.conn.snd_una == at & 0xFFFFFFFF and not rig.conn.retransmits
+            assert rig.conn.w[SND_UNA] == at & 0xFFFFFFFF and not rig.conn.retransmits
 
 
 def _echo(rig, frames, buf, n):
@@ -245,7 +246,7 @@ def test_request_and_answer():
     first, then = frames[:_N], frames[_N:]
     _echo(rig, first, buf, n)
     _locked(_echo, rig, then, buf, n)
-    assert rig.conn.rx_bytes == rig.conn.tx_bytes == 2 * _N * n
+    assert rig.conn.w[RX_BYTES] == rig.conn.tx_bytes == 2 * _N * n
     assert rig.out.ack == rig.seq & 0xFFFFFFFF
 
 
@@ -298,7 +299,7 @@ def test_losses():
         before = rig.conn.retransmits
         _locked(_losses, rig, acks[8:], data, n)
         assert rig.conn.retransmits > before
-        assert rig.conn.snd_una == at & 0xFFFFFFFF and not rig.conn.board.sacked
+        assert rig.conn.w[SND_UNA] == at & 0xFFFFFFFF and not rig.conn.board.sacked
 
 
 def _reorder(rig, frames, buf):
@@ -319,4 +320,4 @@ def test_reordering():
         _reorder(rig, rig.data(1000, _N), buf)
         frames = rig.data(1000, _N)
         _locked(_reorder, rig, frames, buf)
-        assert rig.conn.rcv_nxt == rig.seq and rig.conn.ooo_segments == _N
+        assert rig.conn.w[RCV_NXT] == rig.seq and rig.conn.ooo_segments == _N

@@ -1,6 +1,7 @@
 """Opening: RFC 9293 3.5, 3.10.7.2, 3.10.7.3; options of SYNs."""
 
 from stack.core.errors import EADDRINUSE, ECONNREFUSED, ENETUNREACH, ENOBUFS, ETIMEDOUT
+from stack.transport.tcp.block import RCV_WSCALE, RTO_US, SND_WND, SND_WSCALE, SRTT_US
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -49,7 +50,7 @@ def test_active_open():
     send(s, seg("SA", seq=R, ack=L + 1, mss=1400), at=10 * MS)
     expect(s, seg("A", seq=L + 1, ack=R + 1), at=10 * MS)
     assert s.states == ["SYN-SENT", "ESTABLISHED"]
-    assert s.conn.mss == 1400 and s.conn.rtt.srtt_us == 10 * MS
+    assert s.conn.mss == 1400 and s.conn.w[SRTT_US] == 10 * MS
     expect_nothing(s, 100 * SEC)
 
 
@@ -87,23 +88,23 @@ def test_window_scale_needs_both():
     send(s, seg("SA", seq=R, ack=L + 1, mss=MSS))
     expect(s, seg("A", wnd=65535))
     send(s, seg("A", seq=R + 1, ack=L + 1, wnd=100))
-    assert s.conn.snd_wscale == 0 and s.conn.rcv_wscale == 0
+    assert s.conn.w[SND_WSCALE] == 0 and s.conn.w[RCV_WSCALE] == 0
     s = established(wscale=7)
     send(s, seg("A", seq=R + 1, ack=L + 1, wnd=100))
     write(s, b"x")
-    assert s.conn.snd_wnd == 100 << 7
+    assert s.conn.w[SND_WND] == 100 << 7
 
 
 def test_window_of_syn_ack_is_not_scaled():
     s = syn_sent()
     send(s, seg("SA", seq=R, ack=L + 1, mss=MSS, wscale=7, wnd=1000))
-    assert s.conn.snd_wnd == 1000
+    assert s.conn.w[SND_WND] == 1000
 
 
 def test_window_scale_above_14_is_14():
     s = syn_sent()
     send(s, seg("SA", seq=R, ack=L + 1, mss=MSS, wscale=200))
-    assert s.conn.snd_wscale == 14
+    assert s.conn.w[SND_WSCALE] == 14
 
 
 def test_syn_is_sent_again_and_backs_off():
@@ -125,7 +126,7 @@ def test_rto_after_a_lost_syn():
     expect(s, seg("S", seq=L), at=SEC)
     send(s, seg("SA", seq=R, ack=L + 1, mss=MSS), at=SEC + 10 * MS)
     expect(s, seg("A", seq=L + 1))
-    assert s.conn.rtt.rto_us == 3 * SEC and s.conn.cc.cwnd == MSS
+    assert s.conn.w[RTO_US] == 3 * SEC and s.conn.cc.cwnd == MSS
 
 
 def test_refused():
@@ -259,7 +260,7 @@ def test_passive_open():
     send(s, seg("A", seq=R + 1, ack=L + 1), at=30 * MS)
     c = s.conn = s.listener.accept()
     assert s.states == ["SYN-RECEIVED", "ESTABLISHED"]
-    assert c.mss == 1200 and c.snd_wscale == 3 and c.rtt.srtt_us == 30 * MS
+    assert c.mss == 1200 and c.w[SND_WSCALE] == 3 and c.w[SRTT_US] == 30 * MS
     assert (c.local_addr, c.local_port, c.remote_addr, c.remote_port) == (
         OUR, OUR_PORT, PEER, PEER_PORT)
     expect_nothing(s, SEC)
@@ -271,7 +272,7 @@ def test_passive_open_without_window_scale():
     o = expect(s, seg("SA", seq=L))
     assert o.wscale is None
     send(s, seg("A", seq=R + 1, ack=L + 1, wnd=500))
-    assert s.listener.accept().snd_wnd == 500
+    assert s.listener.accept().w[SND_WND] == 500
 
 
 def test_data_in_the_ack_of_the_handshake():

@@ -1,6 +1,7 @@
 """A window is spread over a long round trip, and only over a long one."""
 
 from stack.transport.tcp import output, pacing
+from stack.transport.tcp.block import REXMIT_AT
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -132,7 +133,7 @@ def test_what_is_lost_is_paced_too():
     send(s, seg(ack=L + 1 + 10 * MSS), at=2 * RTT)
     out = _emitted(s, s.now + RTT)
     assert sum([n for _, n in out]) == 20 * MSS
-    s.advance(s.conn.rexmit_at - START)
+    s.advance(s.conn.w[REXMIT_AT] - START)
     out = _emitted(s, s.now + RTT)
     # The window of a timeout is one segment (RFC 5681), and then what acknowledgments allow.
     assert out and out[0][1] == MSS

@@ -1,5 +1,6 @@
 """RACK-TLP (RFC 8985), PRR (RFC 6937), and episodes that were a mistake (RFC 3522, 5682, 2883)."""
 
+from stack.transport.tcp.block import BACKOFF, DUPACKS, SND_MAX, SND_NXT, SND_UNA, TLP_AT, TS_OFF
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -15,6 +16,7 @@ from tests.unit.transport.tcp.harness import (
     pattern,
     seg,
     send,
+    unmeasured,
     write,
 )
 
@@ -28,7 +30,7 @@ def _flight(segments, queue=0, ts=False, **options):
     options.setdefault("congestion", "newreno")
     s = full(ts=ts, initial_segments=segments, **options)
     c = s.conn
-    c.rtt.__init__()
+    unmeasured(c)
     c.rtt.sample(RTT)
     s.mss = c.mss
     s.data = pattern(segments * s.mss + queue)
@@ -73,7 +75,7 @@ def test_reordering_within_the_window_costs_nothing():
     _ack(s, 0, (1, 2), at=RTT)
     _ack(s, 2, at=RTT + 4 * MS)
     _ack(s, 4, at=RTT + 5 * MS)
-    assert _when(s, SEC) == [] and s.conn.cc.ssthresh == 1 << 30 and not s.conn.dupacks
+    assert _when(s, SEC) == [] and s.conn.cc.ssthresh == 1 << 30 and not s.conn.w[DUPACKS]
 
 
 def test_three_segments_do_not_wait():
@@ -109,7 +111,7 @@ def test_lost_retransmission_is_found():
     _ack(s, 0, (1, 11), at=2 * RTT)
     got = _when(s, 2 * RTT + 10 * MS)
     assert [n for _, n in got if n == 0] == [0], got
-    assert s.conn.retransmits == 2 and s.conn.rtt.backoff == 0
+    assert s.conn.retransmits == 2 and s.conn.w[BACKOFF] == 0
 
 
 def test_tail_of_a_recovery():
@@ -125,12 +127,12 @@ def test_timeout_marks_what_is_old():
     """6.3: the first segment, and all that was sent a round trip ago; a fresh one is not."""
     s = _flight(4)
     c = s.conn
-    c.tlp_at = NEVER
+    c.w[TLP_AT] = NEVER
     s.advance(150 * MS)
     c.cc.cwnd = 5 * s.mss
     write(s, pattern(s.mss))
     assert _out(s) == [4]
-    c.tlp_at = NEVER
+    c.w[TLP_AT] = NEVER
     c.board.rtt = 100 * MS
     assert _when(s, RTO + MS) == [(200, 0)]
     assert c.board.lost == 3 * s.mss  # 1, 2, 3: sent before 100 ms, not yet again
@@ -167,7 +169,7 @@ def test_probe_sends_the_last_segment():
     assert _out(s) == [0] and s.conn.board.lost == 2 * s.mss
     _ack(s, 1, (3, 4), at=90 * MS)
     assert _out(s) == [1, 2]
-    assert s.conn.rtt.backoff == 0
+    assert s.conn.w[BACKOFF] == 0
 
 
 def test_probe_prefers_new_data():
@@ -207,7 +209,7 @@ def test_probe_that_repaired_costs():
     write(s, pattern(s.mss))
     assert _out(s) == [4]
     _ack(s, 5, at=90 * MS)
-    assert s.conn.cc.ssthresh == 2 * s.mss and s.conn.board.tlp_end < 0 and not s.conn.dupacks
+    assert s.conn.cc.ssthresh == 2 * s.mss and s.conn.board.tlp_end < 0 and not s.conn.w[DUPACKS]
 
 
 def test_probe_that_was_a_duplicate_costs_nothing():
@@ -246,9 +248,9 @@ def test_prr_spreads_the_reduction():
     assert sent[:3] == [1, 1, 1], sent
     assert 7 <= sum(sent[3:]) <= 9 and max(sent[3:]) == 1, sent
     c = s.conn
-    pipe = (c.snd_nxt - c.snd_una) - c.board.sacked - c.board.lost
+    pipe = (c.w[SND_NXT] - c.w[SND_UNA]) - c.board.sacked - c.board.lost
     assert abs(pipe - c.cc.ssthresh) <= 2 * s.mss
-    high = (c.snd_max - ISN) // s.mss
+    high = (c.w[SND_MAX] - ISN) // s.mss
     _ack(s, high, at=2 * RTT)
     assert c.cc.cwnd == c.cc.ssthresh == 10 * s.mss and not c.recovering
 
@@ -280,7 +282,7 @@ def test_eifel():
     """RFC 3522: the ACK's echo is older than the retransmission: the first copy had arrived."""
     s = _flight(10, ts=True)
     c = s.conn
-    stamp = (s.now // 1000 + c.ts_off) & 0xFFFFFFFF
+    stamp = (s.now // 1000 + c.w[TS_OFF]) & 0xFFFFFFFF
     c.cc.cwnd = 12 * s.mss
     _ack(s, 0, (1, 5), at=RTT, ts=(T + 20, stamp))
     assert _out(s) == [0] and c.recovering and c.cc.ssthresh == 5 * s.mss
@@ -292,7 +294,7 @@ def test_eifel():
 def test_eifel_genuine():
     s = _flight(10, ts=True)
     c = s.conn
-    stamp = (s.now // 1000 + c.ts_off) & 0xFFFFFFFF
+    stamp = (s.now // 1000 + c.w[TS_OFF]) & 0xFFFFFFFF
     _ack(s, 0, (1, 5), at=RTT, ts=(T + 20, stamp))
     assert _out(s) == [0]
     _ack(s, 6, at=2 * RTT, ts=(T + 40, stamp + 20))
@@ -303,11 +305,11 @@ def test_spurious_timeout_with_timestamps():
     """RFC 4015: a delay of 300 ms: the late ACKs answer the first copies, all is as before."""
     s = _flight(10, ts=True)
     c = s.conn
-    c.tlp_at = NEVER
-    stamp = (s.now // 1000 + c.ts_off) & 0xFFFFFFFF
-    assert _when(s, 250 * MS) == [(200, 0)] and c.recovering == 2 and c.rtt.backoff == 1
+    c.w[TLP_AT] = NEVER
+    stamp = (s.now // 1000 + c.w[TS_OFF]) & 0xFFFFFFFF
+    assert _when(s, 250 * MS) == [(200, 0)] and c.recovering == 2 and c.w[BACKOFF] == 1
     _ack(s, 2, at=300 * MS, ts=(T + 300, stamp))
-    assert not c.recovering and not c.rtt.backoff and c.cc.cwnd >= 10 * s.mss
+    assert not c.recovering and not c.w[BACKOFF] and c.cc.cwnd >= 10 * s.mss
     assert not c.board.lost and _out(s) == []
 
 
@@ -315,7 +317,7 @@ def test_f_rto_without_timestamps():
     """RFC 5682 3.1: after the timeout data is acknowledged that was not sent again."""
     s = _flight(10)
     c = s.conn
-    c.tlp_at = NEVER
+    c.w[TLP_AT] = NEVER
     assert _when(s, 250 * MS) == [(200, 0)] and c.recovering == 2
     _ack(s, 2, at=300 * MS)
     assert not c.recovering and c.cc.cwnd >= 10 * s.mss and not c.board.lost
@@ -326,9 +328,9 @@ def test_real_timeout():
     for ts in (False, True):
         s = _flight(10, ts=ts)
         c = s.conn
-        c.tlp_at = NEVER
+        c.w[TLP_AT] = NEVER
         assert _when(s, 201 * MS) == [(200, 0)]
-        echo = (s.now // 1000 + c.ts_off) & 0xFFFFFFFF
+        echo = (s.now // 1000 + c.w[TS_OFF]) & 0xFFFFFFFF
         _ack(s, 1, at=221 * MS, ts=(T + 221, echo) if ts else None)
         assert c.recovering == 2 and _out(s) == [1, 2]
         _ack(s, 3, at=241 * MS, ts=(T + 241, echo + 20) if ts else None)

@@ -1,6 +1,19 @@
 """Fast retransmit and recovery: RFC 5681 3.2, 6582 (NewReno), 3042, 5827; reordering."""
 
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
+from stack.transport.tcp.block import (
+    ACKED_TO,
+    DUPACKS,
+    RCV_ADV,
+    RCV_NXT,
+    RTO_US,
+    SND_MAX,
+    SND_NXT,
+    SND_UNA,
+    SND_WL1,
+    SND_WND,
+    SRTT_US,
+)
 from tests.unit.transport.tcp.harness import (
     MS,
     MSS,
@@ -233,7 +246,7 @@ def test_full_acknowledgment_deflates():
         _ack(s, 0)
     assert _segments(s) == [10, 11, 0] and c.recover == _at(12)
     _ack(s, 12)
-    assert not c.recovering and not c.inflate and not c.dupacks
+    assert not c.recovering and not c.inflate and not c.w[DUPACKS]
     assert c.cc.cwnd == 2 * MSS  # nothing is out: no burst
     assert _segments(s) == [12, 13]
     assert c.cc.ssthresh == 5 * MSS
@@ -345,17 +358,17 @@ def test_partial_acknowledgment_restarts_the_timer():
         _ack(s, 0, at=10 * MS)
     _ack(s, 4, at=150 * MS)
     assert _segments(s) == [0, 4]
-    expect(s, seg("A", seq=_at(4), n=MSS), at=150 * MS + s.conn.rtt.rto_us)
+    expect(s, seg("A", seq=_at(4), n=MSS), at=150 * MS + s.conn.w[RTO_US])
 
 
 def test_recovery_is_not_measured():
     """Karn: neither the segment sent again nor one that waited behind it."""
     s = _flight(10)
-    srtt = s.conn.rtt.srtt_us
+    srtt = s.conn.w[SRTT_US]
     for _ in range(3):
         _ack(s, 0, at=50 * MS)
     _ack(s, 10, at=100 * MS)
-    assert s.conn.rtt.srtt_us == srtt
+    assert s.conn.w[SRTT_US] == srtt
 
 
 def test_timeout_in_recovery():
@@ -368,7 +381,7 @@ def test_timeout_in_recovery():
     expect(s, seg("A", seq=_at(0), n=MSS), at=10 * MS + RTO)
     expect_nothing(s)
     assert not c.recovering and not c.inflate and c.cc.cwnd == MSS
-    assert c.recover == c.snd_max == _at(12)
+    assert c.recover == c.w[SND_MAX] == _at(12)
     _ack(s, 1, at=11 * MS + RTO)
     assert _segments(s) == [1, 2]
 
@@ -416,7 +429,7 @@ def test_recover_keeps_up():
     s = established(initial_segments=10)
     c = s.conn
     start = c.recover + 0x7FFFFFFF - 10 * MSS & 0xFFFFFFFF
-    c.snd_una = c.snd_nxt = c.snd_max = c.snd_sml = start
+    c.w[SND_UNA] = c.w[SND_NXT] = c.w[SND_MAX] = c.snd_sml = start
     for _ in range(2):
         write(s, pattern(10 * MSS))
         drain(s)
@@ -434,7 +447,7 @@ def test_small_segments_are_forgotten():
     s = established(initial_segments=10)
     c = s.conn
     start = c.snd_sml + 0x7FFFFFFF - 10 * MSS & 0xFFFFFFFF
-    c.snd_una = c.snd_nxt = c.snd_max = c.recover = start
+    c.w[SND_UNA] = c.w[SND_NXT] = c.w[SND_MAX] = c.recover = start
     for _ in range(2):
         write(s, pattern(10 * MSS))
         drain(s)
@@ -449,15 +462,15 @@ def test_window_updates_are_heard_after_2_gigabytes():
     """SND.WL1 follows a peer that sends much and keeps its window: else it goes deaf."""
     s = established()
     c = s.conn
-    start = c.snd_wl1 + 0x7FFFFFFF - 1500 & 0xFFFFFFFF
-    c.rcv_nxt = c.acked_to = start
-    c.rcv_adv = start + 65535 & 0xFFFFFFFF
+    start = c.w[SND_WL1] + 0x7FFFFFFF - 1500 & 0xFFFFFFFF
+    c.w[RCV_NXT] = c.w[ACKED_TO] = start
+    c.w[RCV_ADV] = start + 65535 & 0xFFFFFFFF
     for _ in range(4):
         send(s, seg("A", seq=start, data=pattern(1000)))
         assert len(read(s)) == 1000
         start = start + 1000 & 0xFFFFFFFF
     send(s, seg("A", seq=start, wnd=1234))
-    assert c.snd_wnd == 1234
+    assert c.w[SND_WND] == 1234
 
 
 def test_big_segments_lost():

@@ -3,6 +3,15 @@
 from stack.core.errors import EHOSTUNREACH, ETIMEDOUT
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.core.timers import NEVER
+from stack.transport.tcp import block
+from stack.transport.tcp.block import (
+    BACKOFF,
+    MIN_RTT_US,
+    REXMIT_AT,
+    RTO_US,
+    RTTVAR_US,
+    SRTT_US,
+)
 from stack.transport.tcp.rtt import Rtt
 from tests.unit.transport.tcp.harness import (
     MS,
@@ -30,14 +39,14 @@ from tests.unit.transport.tcp.harness import (
 
 
 def _samples(*values):
-    r = Rtt()
+    r = Rtt(block.make())
     for v in values:
         r.sample(v)
     return r
 
 
 def _numbers(r):
-    return r.srtt_us, r.rttvar_us, r.rto_us
+    return r.w[SRTT_US], r.w[RTTVAR_US], r.w[RTO_US]
 
 
 # -- the numbers
@@ -45,8 +54,8 @@ def _numbers(r):
 
 def test_rto_before_any_sample():
     """(2.1): "the sender SHOULD set RTO <- 1 second"."""
-    r = Rtt()
-    assert r.srtt_us == 0 and r.rto_us == r.timeout_us() == SEC
+    r = Rtt(block.make())
+    assert r.w[SRTT_US] == 0 and r.w[RTO_US] == r.timeout_us() == SEC
 
 
 SAMPLES = (
@@ -78,14 +87,14 @@ def test_rto_of_samples():
 
 def test_granularity():
     """(2.3): a variance of nothing still leaves max(G, 0), G being 1 ms."""
-    r = Rtt()
+    r = Rtt(block.make())
     for _ in range(60):
         r.sample(500 * MS)
-    assert r.srtt_us == 500 * MS and 4 * r.rttvar_us < MS and r.rto_us == 501 * MS
+    assert r.w[SRTT_US] == 500 * MS and 4 * r.w[RTTVAR_US] < MS and r.w[RTO_US] == 501 * MS
 
 
 def test_smallest_sample_is_kept():
-    assert _samples(30 * MS, 20 * MS, 90 * MS).min_us == 20 * MS
+    assert _samples(30 * MS, 20 * MS, 90 * MS).w[MIN_RTT_US] == 20 * MS
 
 
 def test_backoff_doubles_up_to_a_minute():
@@ -97,12 +106,12 @@ def test_backoff_doubles_up_to_a_minute():
         r.expired()
     assert got == [300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 60000, 60000, 60000, 60000]
     r.sample(100 * MS)
-    assert r.backoff == 0 and r.timeout_us() < 300 * MS
+    assert r.w[BACKOFF] == 0 and r.timeout_us() < 300 * MS
 
 
 def test_rto_after_a_lost_syn():
     """(5.7): three seconds if nothing was measured; a measurement stands."""
-    r = Rtt()
+    r = Rtt(block.make())
     r.expired()
     r.syn_was_lost()
     assert r.timeout_us() == 3 * SEC
@@ -155,7 +164,7 @@ def test_one_measurement_at_a_time():
     write(s, pattern(MSS))
     drain(s)
     send(s, seg("A", ack=L + 1 + 2 * MSS), at=400 * MS)
-    assert s.conn.rtt.srtt_us == 275 * MS
+    assert s.conn.w[SRTT_US] == 275 * MS
 
 
 def test_ack_of_less_than_the_timed_segment_is_no_sample():
@@ -163,9 +172,9 @@ def test_ack_of_less_than_the_timed_segment_is_no_sample():
     write(s, pattern(1000))
     drain(s)
     send(s, seg("A", ack=L + 501), at=310 * MS)
-    assert s.conn.rtt.srtt_us == 300 * MS
+    assert s.conn.w[SRTT_US] == 300 * MS
     send(s, seg("A", ack=L + 1001), at=400 * MS)
-    assert s.conn.rtt.srtt_us == 275 * MS
+    assert s.conn.w[SRTT_US] == 275 * MS
 
 
 def test_karn():
@@ -187,14 +196,14 @@ def test_karn_for_what_was_out_behind_it():
     drain(s)
     expect(s, seg("A", seq=L + 1, data=b"xy"), at=1200 * MS)
     send(s, seg("A", ack=L + 3), at=1210 * MS)
-    assert s.conn.rtt.srtt_us == 300 * MS
+    assert s.conn.w[SRTT_US] == 300 * MS
 
 
 def test_karn_for_a_syn():
     s = syn_sent()
     expect(s, seg("S", seq=L), at=SEC)
     send(s, seg("SA", seq=R, ack=L + 1, mss=MSS), at=1001 * MS)
-    assert s.conn.rtt.srtt_us == 0 and s.conn.rtt.rto_us == 3 * SEC
+    assert s.conn.w[SRTT_US] == 0 and s.conn.w[RTO_US] == 3 * SEC
     assert s.conn.cc.cwnd == MSS  # RFC 5681, 3.1: the initial window is one segment
 
 
@@ -207,7 +216,7 @@ def test_measuring_begins_again_with_new_data():
     write(s, b"y")
     drain(s)
     send(s, seg("A", ack=L + 3), at=1400 * MS)
-    assert s.conn.rtt.srtt_us == 275 * MS
+    assert s.conn.w[SRTT_US] == 275 * MS
 
 
 # -- the timer
@@ -229,7 +238,7 @@ def test_timer_stops_when_all_is_acknowledged():
     write(s, b"x")
     drain(s)
     send(s, seg("A", ack=L + 2), at=100 * MS)
-    assert s.conn.rexmit_at == NEVER
+    assert s.conn.w[REXMIT_AT] == NEVER
     expect_nothing(s, 10 * SEC)
 
 
@@ -239,7 +248,7 @@ def test_timer_restarts_when_new_data_is_acknowledged():
     write(s, pattern(2 * MSS))
     drain(s)
     send(s, seg("A", ack=L + 1 + MSS), at=150 * MS)
-    rto = s.conn.rtt.rto_us  # 150 ms against 1 us: 18750 + 4 * 37499
+    rto = s.conn.w[RTO_US]  # 150 ms against 1 us: 18750 + 4 * 37499
     assert rto == RTO
     expect(s, seg("A", seq=L + 1 + MSS, n=MSS), at=150 * MS + rto)
 
@@ -252,7 +261,7 @@ def test_timer_is_not_moved_by_old_acknowledgments():
     send(s, seg("A", ack=L + 1, data=b"hello"), at=150 * MS)
     s.run(START + 190 * MS)
     drain(s)
-    assert s.conn.rexmit_at == START + RTO
+    assert s.conn.w[REXMIT_AT] == START + RTO
 
 
 def test_first_unacknowledged_segment_goes_again():

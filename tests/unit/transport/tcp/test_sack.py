@@ -2,6 +2,7 @@
 
 from stack.core.frame import CAP_TSO4, CAP_TX_CSUM
 from stack.transport.tcp import sack
+from stack.transport.tcp.block import DUPACKS, SND_UNA
 from stack.transport.tcp.sack import LOST, MAX_RANGES, RETX, SACKED, Scoreboard
 from tests.unit.transport.tcp.harness import (
     MS,
@@ -325,7 +326,7 @@ def test_three_holes_in_one_round_trip():
     _sack(s, 4, (5, 10))
     assert _segments(s) == []
     _sack(s, 10)
-    assert not c.recovering and not c.board.sacked and not c.board.lost and not c.dupacks
+    assert not c.recovering and not c.board.sacked and not c.board.lost and not c.w[DUPACKS]
     assert c.retransmits == 3 and c.cc.cwnd == c.cc.ssthresh == 5 * MSS
 
 
@@ -372,7 +373,7 @@ def test_big_segments():
     out += [(o.seq, len(o.data)) for o in drain(s)]
     assert sum(n for _, n in out) == 4 * MSS and out[0] == (ISN, MSS), out
     _sack(s, 40)
-    assert not s.conn.board.sacked and s.conn.snd_una == _at(40)
+    assert not s.conn.board.sacked and s.conn.w[SND_UNA] == _at(40)
 
 
 def test_fin_in_the_scoreboard():

@@ -19,6 +19,7 @@ from tests.unit.transport.tcp.harness import (
     pattern,
     seg,
     send,
+    unmeasured,
     write,
 )
 
@@ -29,7 +30,7 @@ def test_info():
     """What others have in TCP_INFO."""
     s = full(initial_segments=4, congestion="newreno")
     c = s.conn
-    c.rtt.__init__()
+    unmeasured(c)
     c.rtt.sample(20 * MS)
     write(s, pattern(4 * c.mss))
     drain(s)

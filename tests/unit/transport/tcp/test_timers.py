@@ -2,6 +2,7 @@
 
 from stack.core.errors import EHOSTUNREACH, ETIMEDOUT
 from stack.core.timers import NEVER
+from stack.transport.tcp.block import DELACK_AT, RTO_US
 from stack.transport.tcp.timer import KEEPCNT, KEEPIDLE_US, KEEPINTVL_US
 from stack.transport.tcp.timewait import TIME_WAIT_US
 from tests.unit.transport.tcp.harness import (
@@ -69,7 +70,7 @@ def test_delay_is_cancelled_by_data():
     send(s, seg("A", seq=R + 1, data=b"x"), at=0)
     write(s, b"answer")
     expect(s, seg("A", ack=R + 2, data=b"answer"), at=0)
-    assert s.conn.delack_at == NEVER
+    assert s.conn.w[DELACK_AT] == NEVER
 
 
 def test_no_ack_for_an_ack():
@@ -124,11 +125,11 @@ def test_probes_back_off_to_a_minute():
 
 def test_probes_change_no_congestion_state():
     s = _shut()
-    before = s.conn.cc.cwnd, s.conn.cc.ssthresh, s.conn.rtt.rto_us
+    before = s.conn.cc.cwnd, s.conn.cc.ssthresh, s.conn.w[RTO_US]
     for _ in range(5):
         expect(s, seg("A", n=1), within=61 * SEC)
         send(s, seg("A", ack=L + 1001, wnd=0))
-    assert (s.conn.cc.cwnd, s.conn.cc.ssthresh, s.conn.rtt.rto_us) == before
+    assert (s.conn.cc.cwnd, s.conn.cc.ssthresh, s.conn.w[RTO_US]) == before
     assert not s.conn.recovering
 
 
@@ -140,7 +141,7 @@ def test_probe_interval_begins_anew():
     send(s, seg("A", ack=L + 1001, wnd=1000), at=5 * SEC)
     expect(s, seg("A", seq=L + 1001, n=1000))
     send(s, seg("A", ack=L + 2001, wnd=0), at=5001 * MS)
-    expect(s, seg("A", seq=L + 2001, n=1), at=5001 * MS + s.conn.rtt.rto_us)
+    expect(s, seg("A", seq=L + 2001, n=1), at=5001 * MS + s.conn.w[RTO_US])
 
 
 def test_no_probe_when_there_is_nothing_to_say():

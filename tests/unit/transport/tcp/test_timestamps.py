@@ -1,5 +1,6 @@
 """Timestamps: RFC 7323 3 (the option), 4 (round trips), 5 (PAWS), and what they cost."""
 
+from stack.transport.tcp.block import SND_UNA, SRTT_US, TLP_AT, TS_OFF, TS_ON, TS_RECENT
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -31,7 +32,7 @@ IRS = R + 1
 
 def _clock(s):
     """Our TSval now."""
-    return (s.now // 1000 + s.conn.ts_off) & 0xFFFFFFFF
+    return (s.now // 1000 + s.conn.w[TS_OFF]) & 0xFFFFFFFF
 
 
 # -- 3.2: negotiation
@@ -45,7 +46,7 @@ def test_syn_offers():
     s.conn.fail(0, s.now, "again")
     c = s.tcp.connect(0x0A000001, 40001, s.now, 0, 81)
     o = expect(s, seg("S", seq=L))
-    assert o.ts == (stamp_now(c.ts_off, s.now), 0) and o.sack_ok and o.wscale is not None
+    assert o.ts == (stamp_now(c.w[TS_OFF], s.now), 0) and o.sack_ok and o.wscale is not None
     s = syn_sent(timestamps=False)
     s.tcp.connect(0x0A000001, 40001, s.now, 0, 81)
     assert expect(s, seg("S")).ts is None
@@ -104,7 +105,7 @@ def test_passive_side():
     s.seen_ts = o.ts[0]
     send(s, seg("A", ts=(T + 1, o.ts[0])))
     c = s.conn = s.listener.accept()
-    assert c.ts_on and c.sack_ok and c.mss == MSS - 12
+    assert c.w[TS_ON] and c.sack_ok and c.mss == MSS - 12
     write(s, b"hello")
     assert expect(s, seg("A", data=b"hello")).ts == (_clock(s), T + 1)
 
@@ -168,24 +169,24 @@ def test_old_ack_is_refused():
     s = full()
     write(s, b"abc")
     drain(s)
-    s.conn.ts_recent = T + 500
+    s.conn.w[TS_RECENT] = T + 500
     send(s, seg("A", ack=ISN + 3, ts=(T + 499, 0)))
-    assert s.conn.snd_una == ISN and s.stats.drops["tcp.paws"] == 1
+    assert s.conn.w[SND_UNA] == ISN and s.stats.drops["tcp.paws"] == 1
 
 
 def test_reset_is_not_subject_to_it():
     """"and if the RST bit is not set"."""
     s = full()
-    s.conn.ts_recent = T + 500
+    s.conn.w[TS_RECENT] = T + 500
     send(s, seg("R", seq=IRS, ts=(T, 0)))
     assert s.states[-1] == "CLOSED"
 
 
 def test_clock_wraps():
     s = full()
-    s.conn.ts_recent = 0xFFFFFFF0
+    s.conn.w[TS_RECENT] = 0xFFFFFFF0
     send(s, seg("A", data=b"a", ts=(5, 0)))
-    assert read(s) == b"a" and s.conn.ts_recent == 5
+    assert read(s) == b"a" and s.conn.w[TS_RECENT] == 5
 
 
 def test_after_24_days_the_last_is_forgotten():
@@ -193,7 +194,7 @@ def test_after_24_days_the_last_is_forgotten():
     s = full()
     s.now += 24 * 86400 * SEC + SEC
     send(s, seg("A", data=b"a", ts=(T - 5, 0)))
-    assert read(s) == b"a" and s.conn.ts_recent == T - 5
+    assert read(s) == b"a" and s.conn.w[TS_RECENT] == T - 5
     send(s, seg("A", seq=IRS + 1, data=b"b", ts=(T - 6, 0)))
     assert not read(s)
 
@@ -216,12 +217,12 @@ def test_a_retransmission_is_measured():
     write(s, b"abc")
     drain(s)
     c = s.conn
-    c.tlp_at = 1 << 60
+    c.w[TLP_AT] = 1 << 60
     s.advance(300 * MS)
     assert [o.data for o in drain(s)] == [b"abc"]
-    srtt = c.rtt.srtt_us
+    srtt = c.w[SRTT_US]
     send(s, seg("A", ack=ISN + 3, ts=(T + 330, _clock(s) - 2)), at=330 * MS)
-    assert c.rtt.srtt_us == (7 * srtt + 32 * MS) // 8
+    assert c.w[SRTT_US] == (7 * srtt + 32 * MS) // 8
 
 
 def test_not_measured_without():
@@ -229,9 +230,9 @@ def test_not_measured_without():
     write(s, b"abc")
     drain(s)
     s.advance(300 * MS)
-    srtt = s.conn.rtt.srtt_us
+    srtt = s.conn.w[SRTT_US]
     send(s, seg("A", ack=ISN + 3), at=330 * MS)
-    assert s.conn.rtt.srtt_us == srtt
+    assert s.conn.w[SRTT_US] == srtt
 
 
 # -- RFC 6191: TIME-WAIT with timestamps
@@ -239,8 +240,8 @@ def test_not_measured_without():
 
 def _time_wait(ts):
     s = fin_wait_2()
-    s.conn.ts_on = ts
-    s.conn.ts_recent = T
+    s.conn.w[TS_ON] = ts
+    s.conn.w[TS_RECENT] = T
     send(s, seg("FA", seq=R + 1, ack=L + 2, ts=(T, 0) if ts else None))
     drain(s)
     s.conn = None
@@ -271,4 +272,4 @@ def test_time_wait_reuse():
 def test_accepted_and_closing_keep_working():
     """Peers without the option are served as ever."""
     for make in (accepted, closing):
-        assert not make().conn.ts_on
+        assert not make().conn.w[TS_ON]

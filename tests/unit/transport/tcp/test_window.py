@@ -1,6 +1,7 @@
 """Windows: RFC 9293 3.8.6. Zero windows and probes, shrinking, silly windows both ways."""
 
 from stack.core.errors import ETIMEDOUT
+from stack.transport.tcp.block import RCV_ADV, RTO_US, SND_WND
 from tests.unit.transport.tcp.harness import (
     DELACK,
     MS,
@@ -60,7 +61,7 @@ def test_old_segments_do_not_move_the_window():
     s = established(wnd=1000)
     send(s, seg("A", seq=R + 1, ack=L + 1, data=b"0123456789", wnd=3000))
     send(s, seg("A", seq=R + 1, ack=L + 1, wnd=50, data=b"01234"))
-    assert s.conn.snd_wnd == 3000
+    assert s.conn.w[SND_WND] == 3000
 
 
 def test_half_of_the_largest_window_goes():
@@ -88,11 +89,11 @@ def test_zero_window_is_probed():
     write(s, pattern(3000))
     expect(s, seg("A", n=1000))
     send(s, seg("A", seq=R + 1, ack=L + 1001, wnd=0), at=MS)
-    at = MS + s.conn.rtt.rto_us
+    at = MS + s.conn.w[RTO_US]
     for wait in (2, 4, 8, 16):
         expect(s, seg("A", seq=L + 1001, n=1), at=at)
         send(s, seg("A", seq=R + 1, ack=L + 1001, wnd=0))
-        at += wait * s.conn.rtt.rto_us
+        at += wait * s.conn.w[RTO_US]
     send(s, seg("A", seq=R + 1, ack=L + 1001, wnd=5000))
     out = drain(s)
     assert out[0].seq == L + 1001 and len(out[0].data) == 1460
@@ -236,7 +237,7 @@ def test_silly_updates_are_not_sent():
 
 def test_the_edge_never_moves_back():
     s = established(rcv_max=65536, wscale=0)
-    edge = s.conn.rcv_adv
+    edge = s.conn.w[RCV_ADV]
     at = 0
     for i in range(60):
         n = 1 + i * 17 % 1400
@@ -245,8 +246,8 @@ def test_the_edge_never_moves_back():
         if i % 7 == 0:
             read(s, 900)
         drain(s)
-        assert (s.conn.rcv_adv - edge) & 0xFFFFFFFF < 1 << 31
-        edge = s.conn.rcv_adv
+        assert (s.conn.w[RCV_ADV] - edge) & 0xFFFFFFFF < 1 << 31
+        edge = s.conn.w[RCV_ADV]
 
 
 def test_data_beyond_the_window_is_cut():
