@@ -3,6 +3,7 @@
     conn.py        a connection: variables, state, what a program does with it
     input.py       a segment arrives          output.py      a segment leaves
     fast.py        the same for nearly every segment
+    block.py       what both read and write: `c.w`, an array, and the functions that work on it
     timer.py       a time has come            rtt.py         round trip, RTO
     ecn.py         marks of congestion
     sack.py        what is out, by ranges     rack.py        what of it was lost
