@@ -1,6 +1,7 @@
 """link/vlan: an interface over an interface (802.1Q); cards with a large MTU."""
 
 from stack.core import be
+from stack.transport.tcp.block import ADV_MSS
 from tests.unit.net.support import MAC_A, MAC_B, A, B, Clock, Wire, host, run
 
 V4 = 0x0A050000
@@ -104,4 +105,4 @@ def test_nine_thousand_bytes():
     run(a.clock, 1000, a, b)
     assert ep.recv_len() == 8972
     c = a.tcp.connect(B, 80, a.clock.now)
-    assert c.adv_mss == 8960
+    assert c.w[ADV_MSS] == 8960
