@@ -9,6 +9,7 @@ import sys
 from binascii import hexlify
 
 from stack.api import _runtime
+from stack.transport.tcp import block
 from stack.transport.tcp.states import NAMES
 
 socks = {}
@@ -143,14 +144,20 @@ def error(k):
 
 
 def check(k, text, iss, irs):
-    names = {"c": conns.get(k), "tcp": rt.host.tcp, "iss": iss, "irs": irs}
+    names = _names(k, iss, irs)
     if k in listeners:
         names["listener"] = listeners[k]._ep
     return bool(eval(text, names))
 
 
 def value(k, text, iss, irs):
-    return repr(eval(text, {"c": conns.get(k), "tcp": rt.host.tcp, "iss": iss, "irs": irs}))
+    return repr(eval(text, _names(k, iss, irs)))
+
+
+def _names(k, iss, irs):
+    names = dict(block.__dict__)  # the words of c.w
+    names.update({"c": conns.get(k), "tcp": rt.host.tcp, "iss": iss, "irs": irs})
+    return names
 
 
 def drops(reason):

@@ -6,7 +6,7 @@ import re
 from stack.core.frame import HEADROOM
 from stack.net.addr6 import ANY
 from stack.net.marks import Marks
-from stack.transport.tcp import status
+from stack.transport.tcp import block, status
 from tests.tcp import segment as wire
 from tests.unit.transport.tcp import harness as h
 
@@ -234,6 +234,7 @@ class Virtual:
         names = {"c": s.conn, "tcp": s.tcp, "listener": s.listener, "states": s.states,
                  "stats": s.stats, "iss": iss, "irs": irs, "len": len, "min": min,
                  "max": max}  # fmt: skip
+        names.update(vars(block))  # the words of c.w
         if eval(text, {"__builtins__": {}}, names):
             return True, ""
         left = re.split(r" (?:[=!<>]=|[<>]) ", text)[0]
