@@ -89,6 +89,7 @@ _QUEUE_MAX = const(256)  # QEMU's own largest for a tap; keeps the rings in 16 K
 # Fewer buffers than this of 64 KB each are not worth having: then no GUEST_TSO.
 _WHOLE_LEAST = const(32)
 
+_MORE = const(1 << 16)  # ring.MORE
 _POST_EVERY = const(15)  # rx gives buffers back each 16 frames: n & 15
 
 # A doorbell that the device slept through is rung again after this, then ever
@@ -235,6 +236,10 @@ class VirtioNet(Device):
         self._txq = txq = ring.Queue(hw, 1, tx_size, event_idx)
         self._slots = txq.send_slots()
         self._frames = [None] * (tx_size >> 1)  # what each slot holds
+        self._many = tx_size >> 3
+        # Buffers go back when an eighth is out, at once if the rest did not hold two packets.
+        most = count - (count >> 3)
+        self._post_below = most if most * size >= 2 * dma.PACKET_MAX else count
         ring.interrupt_after(rxq.ring, rxq.st, -1)
         ring.interrupt_after(txq.ring, txq.st, -1)
         rx_entry, tx_entry = t.set_interrupts(2)
@@ -280,7 +285,7 @@ class VirtioNet(Device):
                     self._post()
         finally:
             # Also when a sink raised (Ctrl-C): else its buffers would be lost.
-            if n:
+            if n and outstanding(q.st) < self._post_below:
                 self._post()
         return n
 
@@ -365,7 +370,9 @@ class VirtioNet(Device):
                 self._notify(q.notify_at, 1)
             self._kick_at = self._hw.ticks_us() + _REKICK_US
             self._rekick_us = _REKICK_US
-            self._reclaim()
+            # Few are hardly ever sent by now: the next flush takes them back.
+            if outstanding(q.st) > self._many:
+                self._reclaim()
         elif outstanding(q.st):
             self._reclaim()
             if outstanding(q.st):
@@ -375,7 +382,8 @@ class VirtioNet(Device):
         """Frames that the device has sent go back to their pool, in whatever order. 2.7.14."""
         q = self._txq
         frames = self._frames
-        while True:
+        more = _MORE
+        while more:
             slot = tx_done(q.ring, q.st, self._slots)
             if slot <= 0:
                 if slot:
@@ -384,14 +392,16 @@ class VirtioNet(Device):
             if self._wanted:
                 self._wanted = False
                 ring.interrupt_after(q.ring, q.st, -1)
-            slot -= 1
+            more = slot & _MORE
+            slot = (slot & _MORE - 1) - 1
             f = frames[slot]
             if f is None:
                 self._fail(_WHY[ring.BAD_ID])
                 return
             frames[slot] = None
-            if f.pool is not None:
-                f.pool.put(f)  # f.release() without a call
+            pool = f.pool
+            if pool is not None:
+                pool.put(f)  # f.release() without a call
 
     def _rekick(self):
         now = self._hw.ticks_us()

@@ -54,6 +54,7 @@ BAD_ID = const(-4)
 BAD_LENGTH = const(-5)
 BAD_COUNT = const(-6)
 BAD_SIZE = const(-7)
+MORE = const(1 << 16)
 
 
 class Queue:
@@ -384,9 +385,8 @@ def tx_put(ring, st, slots, buf, off: int, n: int, at: int, data_at: int, data_n
 
 @micropython.viper
 def tx_done(ring, st, slots) -> int:
-    """Take the next finished chain out: its slot + 1, free again; NOTHING, or BAD_... 2.7.14.
-
-    Whether the slot was in use the caller knows.
+    """Take the next finished chain out: its slot + 1, free again, with MORE if another one waits;
+    NOTHING, or BAD_... 2.7.14. Whether the slot was in use the caller knows.
     """
     s = ptr32(st)
     h = ptr16(ring)
@@ -405,6 +405,8 @@ def tx_done(ring, st, slots) -> int:
     ptr32(slots)[2 * left] = slot
     s[_FREE] = left + 1
     s[LAST] = (last + 1) & 0xFFFFFFFF
+    if seen > 1:
+        return slot + 1 | MORE
     return slot + 1
 
 
@@ -413,9 +415,11 @@ def tx_free(st):
     return st[_FREE]
 
 
-def outstanding(st):
+@micropython.viper
+def outstanding(st) -> int:
     """How many buffers or chains the device has."""
-    return st[NEXT] - st[LAST] & 0xFFFF
+    s = ptr32(st)
+    return (s[NEXT] - s[LAST]) & 0xFFFF
 
 
 @micropython.viper
