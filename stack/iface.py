@@ -104,6 +104,8 @@ class Interface:
         kind = ethernet.known_type(f.buf, off, end, self._known)
         if kind == 0x0800:
             self.to_group = False
+            if end - off > 41 and f.buf[off + 23] == 1 and self.ip.icmp.take(f, off + 14, now):
+                return  # an echo request, answered
             f.off = off + 14
             self.ip.on_frame(f, self, now)
         elif kind == 0x86DD:

@@ -10,7 +10,7 @@ of one's own for pings.
 
 from micropython import const
 
-from stack.core import be, errors
+from stack.core import be, checksum, errors
 from stack.core.frame import HEADROOM
 from stack.core.mem import copy
 from stack.net.addr6 import V6
@@ -144,21 +144,36 @@ class Icmp:
         else:
             self.stats.drop("icmp.type")
 
+    def take(self, f, off, now):
+        """An echo request, at f.buf[off:] from IPv4's header on, like one that was answered just
+        now: answer it, as `on_packet` does. False: it goes the ordinary way.
+        """
+        ip = self.ip
+        src = ip.known_src
+        dst = ip.known_dst
+        n = wire.usual_echo(f.buf, off, f.end, src, dst)
+        if not n or ip.forward is not None or ip.handlers[1] is not self:
+            return False
+        path = ip.last_reply
+        if path.dst != src or path.src != dst or path.epoch != ip.routes.epoch:
+            return False
+        if checksum.add(f.buf, off + 20, n, 0) != 0xFFFF:
+            return False
+        self._send_back(path, f.buf, off + 20, n, now)
+        return True
+
     def _answer(self, h, f, start, now):
-        """Send the echo back: the same message with type 0 (RFC 792)."""
         path = self.ip.reply(h)
         if path is None:
             self.stats.drop("icmp.no_route")
             return
-        n = f.end - start
-        buf = f.buf
-        # Type 8 becomes 0: the sum loses 0x0800, its complement gains it (RFC 1624).
-        c = be.get16(buf, start + 2) + 0x0800
-        c = (c & 0xFFFF) + (c >> 16)
+        self._send_back(path, f.buf, start, f.end - start, now)
+
+    def _send_back(self, path, buf, start, n, now):
+        """Send the echo request of n bytes at buf[start:] back as its reply."""
         if n + 20 > path.mtu or n + HEADROOM > self.pool.size:
             # The buffer is the stack's until we return.
-            buf[start] = wire.ECHO_REPLY
-            be.put16(buf, start + 2, c)
+            wire.answer_echo(buf, start)
             if not path.fragment(buf, start, n, ipv4.PROTO_ICMP, now):
                 self.stats.drop("icmp.no_room")
             return
@@ -169,8 +184,7 @@ class Icmp:
         o = r.off
         copy(r.buf, o, buf, start, n)
         r.end = o + n
-        r.buf[o] = wire.ECHO_REPLY
-        be.put16(r.buf, o + 2, c)
+        wire.answer_echo(r.buf, o)
         if not path.output(r, ipv4.PROTO_ICMP, now):
             self.stats.drop("icmp.no_room")
             r.release()

@@ -296,9 +296,9 @@ class Ipv4:
         self.pmtu = PathMtu(routes, timers)
         self._hdr = wire.Ipv4()
         self._quoted = wire.Ipv4()
-        self._src = self._dst = -1  # of the last packet that was welcome, both unicast
+        self.known_src = self.known_dst = -1  # of the last packet that was welcome, both unicast
         self._paths = {}
-        self._reply = Path(self)
+        self.last_reply = Path(self)
 
     def random16(self):
         r = self.rng(2)
@@ -325,7 +325,7 @@ class Ipv4:
         if self.forward is not None and self.forward.take(h, f, iface, now):
             return
         # A packet like the one before, from and to the same address, is as welcome as it was.
-        if iface.to_group or h.src != self._src or h.dst != self._dst:
+        if iface.to_group or h.src != self.known_src or h.dst != self.known_dst:
             h.kind = UNICAST
             if not iface.loopback:
                 if not self._welcome(h, iface):
@@ -367,15 +367,15 @@ class Ipv4:
             return False
         h.kind = kind
         if kind == UNICAST:
-            self._src = src
-            self._dst = h.dst
+            self.known_src = src
+            self.known_dst = h.dst
         else:
-            self._src = -1
+            self.known_src = -1
         return True
 
     def _forget(self):
         """What is welcome may have changed."""
-        self._src = -1
+        self.known_src = -1
         if self.lanes is not None:
             self.lanes.forget()
 
@@ -485,7 +485,7 @@ class Ipv4:
         """
         if h.src >= V6:
             return self.v6.reply(h)
-        p = self._reply
+        p = self.last_reply
         src = h.dst if h.kind == UNICAST else 0
         if p.dst == h.src and p.epoch == self.routes.epoch and p.src == src:
             return p

@@ -10,6 +10,7 @@ Not implemented: timestamps, address masks, router discovery (read, not answered
 building parameter problems and redirects.
 """
 
+import micropython
 from micropython import const
 
 from stack.core import be, checksum
@@ -64,6 +65,48 @@ class Icmp4:
         """True for a message about another packet, which quotes it."""
         t = self.type
         return 3 <= t <= 5 or t == TIME_EXCEEDED or t == PARAMETER_PROBLEM
+
+
+@micropython.viper
+def usual_echo(buf, off: int, end: int, src: int, dst: int) -> int:
+    """The length of the message in the IPv4 packet buf[off:end] if that is an echo request from
+    src to dst, whole and with a good header without options; else 0. Its sum is not looked at.
+    """
+    if end - off < 28:
+        return 0
+    p = ptr8(buf)
+    total = p[off + 2] << 8 | p[off + 3]
+    # Version and header length, fragment, protocol, type and code.
+    d = (p[off] ^ 0x45) | (p[off + 6] & 0x3F) | p[off + 7] | (p[off + 9] ^ 1)
+    d |= (p[off + 20] ^ 8) | p[off + 21]
+    if d or total < 28 or total > end - off:
+        return 0
+    if p[off + 12] << 24 | p[off + 13] << 16 | p[off + 14] << 8 | p[off + 15] != src:
+        return 0
+    if p[off + 16] << 24 | p[off + 17] << 16 | p[off + 18] << 8 | p[off + 19] != dst:
+        return 0
+    s = 0
+    i = off
+    while i < off + 20:
+        s += p[i] << 8 | p[i + 1]
+        i += 2
+    s = (s & 0xFFFF) + (s >> 16)
+    if (s & 0xFFFF) + (s >> 16) != 0xFFFF:
+        return 0
+    return total - 20
+
+
+@micropython.viper
+def answer_echo(buf, off: int):
+    """Make the echo request at buf[off:] its reply (RFC 792): type 8 becomes 0, so the sum loses
+    0x0800 and its complement gains it (RFC 1624).
+    """
+    p = ptr8(buf)
+    c = (p[off + 2] << 8 | p[off + 3]) + 0x0800
+    c = (c & 0xFFFF) + (c >> 16)
+    p[off] = 0
+    p[off + 2] = c >> 8
+    p[off + 3] = c & 0xFF
 
 
 def build(buf, off, kind, code, rest, length):

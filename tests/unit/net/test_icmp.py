@@ -44,6 +44,47 @@ def test_echo_checksum_carries():
         assert checksum.valid(out, 34, 8), hex(rest)
 
 
+def _mutants(packet):
+    """The packet (with its Ethernet header), every byte behind that changed, every truncation."""
+    yield packet
+    for i in range(14, len(packet)):
+        for change in (1, 0x80, 0x0F):
+            b = bytearray(packet)
+            b[i] ^= change
+            if i < 34:  # a good header nevertheless
+                b[24] = b[25] = 0
+                be.put16(b, 24, checksum.checksum(b, 14, 20))
+            yield bytes(b)
+        yield packet[:i]
+    yield packet + bytes(18)
+
+
+def test_the_lane_of_an_echo_and_the_ordinary_way():
+    """lead to the same answers and the same counts."""
+    lane, _, lane_device = ready()
+    plain, _, plain_device = ready()
+    taken = [0]
+    take = lane.icmp.take
+
+    def counted(f, off, now):
+        done = take(f, off, now)
+        taken[0] += done
+        return done
+
+    lane.icmp.take = counted
+    plain.icmp.take = lambda f, off, now: False
+    request = ip_packet(1, message(8, 0, 0x12345678, b"data"))
+    other = ip_packet(1, message(8, 0, 1), src=B + 1)
+    packets = [other, request]
+    for m in _mutants(request):
+        packets += [m, request]
+    for p in packets:
+        out = feed(lane, lane_device, p), feed(plain, plain_device, p)
+        assert out[0] == out[1], (p, out)
+    assert lane.stats.drops == plain.stats.drops and lane.stats.counts == plain.stats.counts
+    assert 60 < taken[0] < len(packets) - 60, (taken, len(packets))
+
+
 def test_a_large_echo_is_answered_in_fragments():
     h, _, d = ready()
     whole = message(8, 0, 7, bytes(range(256)) * 12)
