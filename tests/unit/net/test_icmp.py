@@ -55,6 +55,10 @@ def _mutants(packet):
                 b[24] = b[25] = 0
                 be.put16(b, 24, checksum.checksum(b, 14, 20))
             yield bytes(b)
+            if i >= 34:
+                b[36] = b[37] = 0
+                be.put16(b, 36, checksum.checksum(b, 34, len(b) - 34))
+                yield bytes(b)
         yield packet[:i]
     yield packet + bytes(18)
 
