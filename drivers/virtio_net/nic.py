@@ -236,7 +236,6 @@ class VirtioNet(Device):
         self._txq = txq = ring.Queue(hw, 1, tx_size, event_idx)
         self._slots = txq.send_slots()
         self._frames = [None] * (tx_size >> 1)  # what each slot holds
-        self._many = tx_size >> 3
         # Buffers go back when an eighth is out, at once if the rest did not hold two packets.
         most = count - (count >> 3)
         self._post_below = most if most * size >= 2 * dma.PACKET_MAX else count
@@ -370,9 +369,7 @@ class VirtioNet(Device):
                 self._notify(q.notify_at, 1)
             self._kick_at = self._hw.ticks_us() + _REKICK_US
             self._rekick_us = _REKICK_US
-            # Few are hardly ever sent by now: the next flush takes them back.
-            if outstanding(q.st) > self._many:
-                self._reclaim()
+            self._reclaim()
         elif outstanding(q.st):
             self._reclaim()
             if outstanding(q.st):
