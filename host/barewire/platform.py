@@ -83,8 +83,8 @@ class MediaPlatform(Platform):
             raise BarewireError(str(e)) from None
         if self.kind == "iso":
             return ["-cdrom", str(path)]
-        # Several guests may boot from it: nobody writes to the file. By SATA, which is the firmware's
-        # business: a disk of the user's is the first that the guest sees, as everywhere.
+        # Several guests may boot from it: nobody writes to the file. By SATA, which only the
+        # firmware drives: a disk of the user's is the first that the guest sees, as everywhere.
         drive = f"if=none,id=boot,format=raw,snapshot=on,file={path}"
         return ["-drive", drive, "-device", "ide-hd,drive=boot,bootindex=0"]
 

@@ -190,15 +190,15 @@ def test_states_and_inputs():
         table = {
             OPEN: (
                 ([(TEXT, "a")], OPEN, b""), ([], OPEN, b""), P, P,
-                (ping, OPEN, answer), (pong, OPEN, b""), (*closed, bye), lost,
+                (ping, OPEN, answer), (pong, OPEN, b""), closed + (bye,), lost,
             ),
             MESSAGE: (
                 P, P, ([], OPEN, b""), ([(BINARY, b"-c")], OPEN, b""),
-                (ping, OPEN, answer), (pong, OPEN, b""), (*closed, bye), lost,
+                (ping, OPEN, answer), (pong, OPEN, b""), closed + (bye,), lost,
             ),
             CLOSING: (
                 quiet, quiet, P, P,
-                (ping, CLOSING, b""), (pong, CLOSING, b""), (*closed, b""), lost,
+                (ping, CLOSING, b""), (pong, CLOSING, b""), closed + (b"",), lost,
             ),
             CLOSED: (([], CLOSED, b""),) * 8,
         }  # fmt: skip
