@@ -56,10 +56,15 @@ class H2:
                 try:
                     self.pump()
                 except ProtocolError:
-                    await self.flush()
+                    await self._last_words()
                     return
-                await self.flush()
+                if not self._flushing and not self._push():
+                    # The client is read meanwhile: he may take nothing before he has sent more.
+                    # What he makes wait is bounded, by 100 streams and the machine's _CONTROL_MAX.
+                    self._flushing = True
+                    asyncio.create_task(self._drain_alone())
                 if c.closing and not c.streams:
+                    await self._last_words()
                     return
                 self.touch()
                 data = await self.stream.read()
@@ -72,6 +77,8 @@ class H2:
 
     def touch(self):
         """The deadline now: of an idle client, of one that is waited for, or none."""
+        if self._flushing:
+            return  # it is _drain's, however much the client sends
         if not self.c.streams:
             self.connection.deadline = now_ms() + self.server.idle_ms
         elif self.waiting:
@@ -124,25 +131,53 @@ class H2:
 
     async def flush(self):
         """Send what there is to send; one task does it for all."""
-        if self._flushing:
-            return
-        self._flushing = True
+        if not self._flushing and not self._push():
+            self._flushing = True
+            await self._drain()
+
+    def _push(self):
+        """Write as much as goes at once; True if nothing is left."""
+        while True:
+            out = self.c.data_to_send(_WRITE)
+            if not out:
+                return True
+            self.stream.write(out)
+            if self.stream.buffered:
+                return False
+            self._go_on()
+
+    def _go_on(self):
+        """Wake those who waited for room."""
+        try:
+            self.pump()
+        except ProtocolError:
+            pass  # its GOAWAY goes out next, and `run` sees it again
+
+    async def _drain(self):
+        """The rest, as the client takes it; he has `stall_ms` for each piece."""
         try:
             while True:
-                out = self.c.data_to_send(_WRITE)
-                if not out:
+                self.connection.deadline = now_ms() + self.server.stall_ms
+                await self.stream.drain()
+                self._go_on()
+                if self._push():
                     return
-                self.stream.write(out)
-                if self.stream.buffered:
-                    self.connection.deadline = now_ms() + self.server.stall_ms
-                    await self.stream.drain()
-                    self.touch()
-                try:
-                    self.pump()  # who waited for room
-                except ProtocolError:
-                    pass  # its GOAWAY goes out next, and `run` sees it again
         finally:
             self._flushing = False
+            self.touch()
+
+    async def _drain_alone(self):
+        try:
+            await self._drain()
+        except OSError:
+            pass  # `run` hears of it when it reads
+
+    async def _last_words(self):
+        """All is sent, whoever sends it."""
+        while self._flushing:
+            await self.stream.drain()
+            await asyncio.sleep(0)
+        await self.flush()
 
 
 async def _raising(error):

@@ -10,6 +10,7 @@ import time
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 import websockets
@@ -81,7 +82,8 @@ def make_app(root):
 
     table = {
         "/hello": lambda r: HELLO, "/stream": lambda r: httpd.Response(produce), "/echo": echo,
-        "/big": lambda r: b"x" * 1_000_000, "/ws": chat, "/args": args, "/broken": broken,
+        "/big": lambda r: b"x" * 1_000_000, "/page": lambda r: b"x" * 16_000, "/ws": chat,
+        "/args": args, "/broken": broken,
         "/flood": flood, "/slow": slow, "/none": lambda r: None,
         "/tuple": lambda r: ("made", 201, {"X": "y"}),
         "/exact": lambda r: httpd.Response(exact, length=1000), "/short": short,
@@ -496,6 +498,42 @@ def test_many_websockets(served):
         await asyncio.gather(*(ws.close() for ws in sockets))
 
     asyncio.run(talk())
+
+
+def test_http2_is_read_while_it_sends(served):
+    """A client that takes no answers until it has sent more than all buffers hold. More than the
+    streams of a connection is refused meanwhile."""
+    c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    c.initiate_connection()
+    c.increment_flow_control_window(1 << 24)
+    # RFC 9113, section 5.5: frames of types that are not known are for no one.
+    junk = b"\x00\x40\x00\xfa\x00\x00\x00\x00\x00".ljust(9 + 16384, b"x")
+    sizes, ended, refused = {}, 0, 0
+    with socket.socket() as s:
+        s.settimeout(30)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            s.setsockopt(socket.SOL_SOCKET, option, 65536)
+        s.connect(("127.0.0.1", served.port))
+        for _ in range(12):
+            for _ in range(40):
+                stream = c.get_next_available_stream_id()
+                sizes[stream] = 0
+                c.send_headers(stream, [(":method", "GET"), (":scheme", "http"),
+                                        (":path", "/page"), (":authority", "h")], True)  # fmt: skip
+            s.sendall(c.data_to_send() + junk * 20)
+        while ended + refused < len(sizes):
+            for e in c.receive_data(s.recv(1 << 20)):
+                if isinstance(e, h2.events.DataReceived):
+                    sizes[e.stream_id] += len(e.data)
+                elif isinstance(e, h2.events.StreamEnded):
+                    ended += 1
+                elif isinstance(e, h2.events.StreamReset):
+                    assert e.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+                    assert sizes.pop(e.stream_id) == 0
+                    sizes[-e.stream_id] = 16_000
+                    refused += 1
+            s.sendall(c.data_to_send())
+    assert set(sizes.values()) == {16_000} and ended >= 100
 
 
 def test_websocket_over_http2(served):
