@@ -9,7 +9,8 @@ from stack.core.timers import NEVER
 
 def connection(host, port, ssl, server_hostname):
     """To be awaited: (reader, writer). OSError of the first failure."""
-    from asyncio import core, stream
+    from asyncio import core
+    from asyncio.stream import Stream
 
     rt = _runtime.current()
     e = yield from rt.run_async(_connect.steps(rt, host, port, NEVER))
@@ -24,6 +25,6 @@ def connection(host, port, ssl, server_hostname):
             s, server_hostname=server_hostname or host, do_handshake_on_connect=False
         )
         s.setblocking(False)
-    both = stream.Stream(s)
+    both = Stream(s)
     yield core._io_queue.queue_write(s)
     return both, both

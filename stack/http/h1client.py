@@ -30,20 +30,24 @@ class _Upload:
         self._at = 0
         self._count = 0
         self.moved = 0  # bytes sent, as a sign of life
-        self.over = False
+        self.blocked = self.over = False
 
     def push(self):
-        """Send what goes at once; True when nothing is left. OSError."""
-        while not self.over:
-            if self._at == len(self._out):
-                self._next()
-                continue
+        """Send what goes at once of a piece; True when nothing is left. OSError.
+
+        False with `blocked` where the connection takes no more; else it is time to look whether
+        the server has answered."""
+        self.blocked = False
+        while not self.over and self._at < len(self._out):
             n = self._stream.put(self._out, self._at, len(self._out) - self._at)
             if not n:
+                self.blocked = True
                 return False
             self._at += n
             self.moved += n
-        return True
+        if not self.over:
+            self._next()
+        return self.over
 
     def _next(self):
         if self._count:
@@ -167,7 +171,7 @@ class H1Client:
                     return False
                 if self._pushed_back and seen > _EARLY:
                     return False
-            elif n == 0:
+            elif n == 0 and up.blocked:
                 p.receive_eof()
                 up.over = True
                 return False
@@ -177,7 +181,8 @@ class H1Client:
                     deadline = limits.read_deadline(t.now())
                 elif t.now() >= deadline:
                     raise OSError(errors.ETIMEDOUT)
-                yield from self._stream.wait(True, deadline)
+                if up.blocked:
+                    yield from self._stream.wait(True, deadline)
         return True
 
     def _may_go_on(self):
@@ -242,7 +247,8 @@ class H1Client:
                 return got
             if self._t.now() >= deadline:
                 raise OSError(errors.ETIMEDOUT)
-            yield from s.wait(True, deadline)
+            if up.blocked:
+                yield from s.wait(True, deadline)
         return (yield from s.recv_until(buf, off, n, deadline))
 
     def nothing_came(self):

@@ -58,14 +58,18 @@ class H2Client:
 
     def alive(self):
         """Steps: look at what has come meanwhile; whether it can be used."""
+        self.try_take()
+        return self._error is None
+        yield
+
+    def try_take(self):
+        """Take in what has come, unless somebody else is at it."""
         if not self._driver and self._error is None:
             try:
                 while self._take():
                     pass
             except (OSError, ProtocolError) as e:
                 self._fail(e)
-        return self._error is None
-        yield
 
     def close_when_done(self):
         self._close_when_done = True
@@ -255,6 +259,11 @@ class _Upload:
         s = body.stream
         while s.state != CLOSED and not body.refused():
             if self._at == len(self._piece):
+                if self._at:
+                    self._at = 0
+                    self._piece = b""
+                    self._h2.try_take()  # perhaps the server has refused it
+                    continue
                 try:
                     self._piece = next(self._pieces)
                 except StopIteration:

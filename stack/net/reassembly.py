@@ -226,11 +226,12 @@ class Reassembly:
         old = d.buf
         if old is not None and len(old) >= n:
             return True
-        if self._bytes + n > _MAX_BYTES:
-            return False
         try:
             buf = self.buffers.alloc(n)
         except MemoryError:
+            return False
+        if self._bytes + len(buf) > _MAX_BYTES:  # len(buf) may be more than n
+            self.buffers.free(buf)
             return False
         self._bytes += len(buf)
         if old is not None:
