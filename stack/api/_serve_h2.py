@@ -41,7 +41,7 @@ class H2:
 
     async def _close_soon(self):
         try:
-            await self.flush()
+            await self.last_words()
             if not self.c.streams:
                 self.stream.close()
         except OSError:
@@ -56,7 +56,7 @@ class H2:
                 try:
                     self.pump()
                 except ProtocolError:
-                    await self._last_words()
+                    await self.last_words()
                     return
                 if not self._flushing and not self._push():
                     # The client is read meanwhile: he may take nothing before he has sent more.
@@ -64,7 +64,7 @@ class H2:
                     self._flushing = True
                     asyncio.create_task(self._drain_alone())
                 if c.closing and not c.streams:
-                    await self._last_words()
+                    await self.last_words()
                     return
                 self.touch()
                 data = await self.stream.read()
@@ -172,8 +172,8 @@ class H2:
         except OSError:
             pass  # `run` hears of it when it reads
 
-    async def _last_words(self):
-        """All is sent, whoever sends it."""
+    async def last_words(self):
+        """All is sent, whoever sends it: what is queued when a connection is closed is lost."""
         while self._flushing:
             await self.stream.drain()
             await asyncio.sleep(0)
@@ -309,9 +309,11 @@ class Exchange:
         if end is not None:
             end()
         try:
-            await self.h2.flush()
             if c.closing and not c.streams:
+                await self.h2.last_words()
                 self.h2.stream.close()
+            else:
+                await self.h2.flush()
         except OSError:
             pass
 

@@ -11,6 +11,7 @@ retransmission timer costs nothing here.
 from micropython import const
 
 NEVER = const(1 << 60)
+_AGAIN_US = const(10_000)  # after an owner that raised
 
 
 class Timers:
@@ -76,10 +77,15 @@ class Timers:
             if owner.timer_at > now:
                 return
             self.cancel(owner)
-            if owner.poll_at() <= now:
-                owner.on_timer(now)
-            if owner.timer_index < 0:
-                self.arm(owner, owner.poll_at())
+            at = now + _AGAIN_US
+            try:
+                if owner.poll_at() <= now:
+                    owner.on_timer(now)
+                at = owner.poll_at()
+            finally:
+                # Also where memory ran out, or Ctrl-C came: else its time would never come again.
+                if owner.timer_index < 0:
+                    self.arm(owner, at)
 
     def _up(self, i):
         h = self._heap

@@ -138,6 +138,7 @@ SEG_WORDS = const(8)
 
 
 def _first():
+    assert NEVER == _NEVER_HIGH << 32
     w = array("l", bytes(8 * _WORDS))
     w[REXMIT_AT] = w[TLP_AT] = w[DELACK_AT] = NEVER
     return bytes(w)

@@ -183,6 +183,30 @@ def test_timers_order_and_laziness():
     assert log[-1] == (500, 0) and t.poll_at() == NEVER
 
 
+def test_an_owner_that_raises_is_called_again():
+    """Memory may have run out for a moment: a retransmission must not be lost by it."""
+    log = []
+    t = Timers()
+
+    class Fails(_Owner):
+        def on_timer(self, now):
+            if not log:
+                log.append("raised")
+                raise MemoryError
+            super().on_timer(now)
+
+    a, b = Fails("a", log), _Owner("b", log)
+    a.at = b.at = 100
+    t.arm(a, 100)
+    t.arm(b, 100)
+    for now in (100, 101, 100_000):
+        try:
+            t.expire(now)
+        except MemoryError:
+            pass
+    assert sorted(log, key=str)[:2] == [(100_000, "a"), (101, "b")] and "raised" in log, log
+
+
 def test_timers_nearer():
     log = []
     t = Timers()

@@ -129,6 +129,42 @@ class Refuses(Pipe):
             self.reply.extend(b"x" * PIPE)
 
 
+class Swallows(Pipe):
+    """Says no as soon as it has the head, and takes all the same whatever comes, at once."""
+
+    def put(self, data, off, n):
+        self.on_data(bytes(memoryview(data)[off : off + n]))
+        return n
+
+    def on_data(self, data):
+        if b"\r\n\r\n" in data:
+            self.reply.extend(b"HTTP/1.1 413 Too much\r\nContent-Length: 0\r\n\r\n")
+
+
+class Swallows2(Swallows):
+    """HTTP/2, with windows that never close."""
+
+    alpn = "h2"
+
+    def __init__(self):
+        super().__init__()
+        self.c = Connection(False)
+
+    def on_data(self, data):
+        self.c.receive(data)
+        e = self.c.next_event()
+        while e is not None:
+            if e.kind == events.REQUEST:
+                self.c.send_headers(e.stream, [(":status", "413")], True)
+            e = self.c.next_event()
+        if not self.reply:
+            out = self.c.data_to_send()
+            self.reply.extend(out)
+            # INITIAL_WINDOW_SIZE and the connection's window as large as they go.
+            self.reply.extend(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff")
+            self.reply.extend(b"\0\0\x04\x08\0\0\0\0\0\x7f\xfe\0\0")
+
+
 class Transport:
     NEVER = 1 << 62
 
@@ -198,6 +234,16 @@ def test_refused():
         assert r.status_code == 413 and r.content == b"x" * PIPE
         assert t.streams[0].closed  # where the request ends is not clear to anybody
         assert not sent or sent[-1] < 1000
+
+
+def test_refused_by_who_takes_all():
+    """The answer is looked for also where nothing ever stops the sending."""
+    for kind, where in ((Swallows, "http://h/"), (Swallows2, "https://h/")):
+        for pieces in (False, True):
+            data = iter([BODY[:20000]] * 100) if pieces else BODY
+            r, sent = post(Session(Transport(kind), run), where, data)
+            assert r.status_code == 413
+            assert not sent or sent[-1] <= 65536, (kind, pieces, sent[-1])
 
 
 def test_refused_before_it_was_sent():

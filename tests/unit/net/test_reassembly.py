@@ -143,6 +143,20 @@ def test_bounded():
     assert h.stats.dropped("reassembly.no_memory") > 0
 
 
+def test_what_buffers_hold_is_bounded_not_what_was_asked_for():
+    """A buffer has up to twice the bytes that were needed."""
+    h, d, p = setup()
+    big = bytes(65000)
+    ends = [61480] * 7 + [24000, 5000]  # 7 buffers of 64 KB, one of 32, one of 8: 24 are left
+    feed_all(
+        h, d, [piece(e - e % 8 - 1000, e - e % 8, True, big, src=B + i) for i, e in enumerate(ends)]
+    )
+    assert h.buffers.in_use == 488 * 1024
+    feed_all(h, d, [piece(19000, 20000, True, big, src=B + 100)])  # 20 KB, in a buffer of 32
+    assert h.buffers.in_use <= 512 * 1024
+    assert h.stats.dropped("reassembly.no_memory") == 1
+
+
 def test_one_source_cannot_crowd_out_another():
     h, d, p = setup()
     feed_all(h, d, [THREE[0]])
